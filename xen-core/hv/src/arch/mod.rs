@@ -1,0 +1,2 @@
+//! Processor-specific parts. There is one processor.
+pub mod x86;

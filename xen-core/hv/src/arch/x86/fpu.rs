@@ -1,0 +1,167 @@
+//! FPU and extended state: saved and restored whole at every change of vcpu, so that none sees another's.
+
+use super::segment;
+use alloc::alloc::{Layout, alloc_zeroed, dealloc};
+use core::arch::asm;
+use core::arch::x86_64::{__cpuid, __cpuid_count};
+use core::sync::atomic::{AtomicU64, Ordering};
+use xen_abi::Errno;
+
+/// Every component the CPU has and we switch (XCR0); 0 where there is no XSAVE.
+static XCR0: AtomicU64 = AtomicU64::new(0);
+/// Bytes of a save area.
+static AREA_SIZE: AtomicU64 = AtomicU64::new(512);
+
+/// Components handled: x87, SSE, AVX, AVX-512. Others (MPX, PKU) stay off.
+const KNOWN: u64 = 0b1110_0111;
+
+/// Finds what the CPU has; the boot CPU calls it once, after CR4.OSXSAVE is set where there is XSAVE.
+pub fn init() {
+    if __cpuid(1).ecx & 1 << 26 == 0 {
+        return;
+    }
+    let leaf = __cpuid_count(0xd, 0);
+    XCR0.store((((leaf.edx as u64) << 32) | leaf.eax as u64) & KNOWN, Ordering::Relaxed);
+    set_xcr0(xcr0_all());
+    AREA_SIZE.store(__cpuid_count(0xd, 0).ebx as u64, Ordering::Relaxed);
+}
+
+/// Sets this CPU's registers as at reset: every CPU calls it when it comes up.
+pub fn init_cpu() {
+    if xcr0_all() != 0 {
+        set_xcr0(xcr0_all());
+    }
+}
+
+/// All components that a guest may enable in XCR0; 0 where there is no XSAVE.
+pub fn xcr0_all() -> u64 {
+    XCR0.load(Ordering::Relaxed)
+}
+
+/// Bytes that a vcpu's save area needs.
+pub fn area_size() -> u64 {
+    AREA_SIZE.load(Ordering::Relaxed)
+}
+
+fn set_xcr0(value: u64) {
+    // SAFETY: callers pass subsets of what the CPU has, with x87 on.
+    unsafe {
+        asm!("xsetbv", in("ecx") 0, in("eax") value as u32, in("edx") (value >> 32) as u32, options(nostack, preserves_flags))
+    };
+}
+
+/// A vcpu's saved FPU state.
+pub struct FpuArea {
+    area: *mut u8,
+    layout: Layout,
+    /// XCR0 as the guest set it.
+    xcr0: AtomicU64,
+}
+
+// SAFETY: the area is reached only through `save` and `restore`, whose callers own the vcpu's state.
+unsafe impl Send for FpuArea {}
+// SAFETY: as above.
+unsafe impl Sync for FpuArea {}
+
+impl FpuArea {
+    /// State as after reset.
+    ///
+    /// # Errors
+    /// `ENOMEM`.
+    pub fn new() -> Result<Self, Errno> {
+        let size = (area_size() as usize).max(576);
+        let layout = Layout::from_size_align(size, 64).map_err(|_| Errno::ENOMEM)?;
+        // SAFETY: the size is not zero.
+        let area = unsafe { alloc_zeroed(layout) };
+        if area.is_null() {
+            return Err(Errno::ENOMEM);
+        }
+        // FCW and MXCSR at reset; XSTATE_BV = 0 brings all else to its initial state.
+        // SAFETY: the legacy area has 512 bytes.
+        unsafe {
+            area.cast::<u16>().write(0x37f);
+            area.add(24).cast::<u32>().write(0x1f80);
+        }
+        Ok(Self { area, layout, xcr0: AtomicU64::new(1) })
+    }
+
+    /// XCR0 as the guest set it.
+    pub fn xcr0(&self) -> u64 {
+        self.xcr0.load(Ordering::Relaxed)
+    }
+
+    /// Sets the XCR0 of the vcpu that runs here; `EINVAL` for a value the CPU would refuse.
+    ///
+    /// # Errors
+    /// `EINVAL`.
+    pub fn set_xcr0_live(&self, value: u64) -> Result<(), Errno> {
+        let (avx, zmm) = (value & 4 != 0, value & 0xe0);
+        let bad = value & !xcr0_all() != 0
+            || value & 1 == 0
+            || (avx && value & 2 == 0)
+            || (zmm != 0 && (zmm != 0xe0 || !avx));
+        if bad {
+            return Err(Errno::EINVAL);
+        }
+        self.xcr0.store(value, Ordering::Relaxed);
+        set_xcr0(value);
+        Ok(())
+    }
+
+    /// Saves this CPU's registers here. CR0.TS must be clear.
+    ///
+    /// # Safety
+    /// The vcpu's state is loaded on this CPU.
+    pub unsafe fn save(&self) {
+        let all = xcr0_all();
+        // SAFETY: the area has the size the CPU asks for, aligned to 64.
+        unsafe {
+            if all == 0 {
+                asm!("fxsave64 [{}]", in(reg) self.area, options(nostack, preserves_flags));
+                return;
+            }
+            if self.xcr0() != all {
+                set_xcr0(all);
+            }
+            asm!("xsave64 [{}]", in(reg) self.area, in("eax") u32::MAX, in("edx") u32::MAX, options(nostack, preserves_flags));
+        }
+    }
+
+    /// Loads all components, also those the guest has not enabled, then sets its XCR0. CR0.TS must be clear.
+    ///
+    /// # Safety
+    /// The vcpu is about to run on this CPU.
+    pub unsafe fn restore(&self) {
+        let all = xcr0_all();
+        // SAFETY: the area was written by `new` or `save` only, so no component is malformed.
+        unsafe {
+            if all == 0 {
+                asm!("fxrstor64 [{}]", in(reg) self.area, options(nostack, preserves_flags));
+                return;
+            }
+            set_xcr0(all);
+            asm!("xrstor64 [{}]", in(reg) self.area, in("eax") u32::MAX, in("edx") u32::MAX, options(nostack, preserves_flags));
+            if self.xcr0() != all {
+                set_xcr0(self.xcr0());
+            }
+        }
+    }
+}
+
+impl Drop for FpuArea {
+    fn drop(&mut self) {
+        // SAFETY: allocated by `new` with this layout.
+        unsafe { dealloc(self.area, self.layout) };
+    }
+}
+
+/// Sets or clears CR0.TS on this CPU.
+#[inline]
+pub fn set_ts(on: bool) {
+    if on {
+        // SAFETY: only TS changes.
+        unsafe { segment::write_cr0(segment::read_cr0() | 8) };
+    } else {
+        segment::clts();
+    }
+}

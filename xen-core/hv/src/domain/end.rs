@@ -1,0 +1,91 @@
+//! How a domain ends: by its own wish, or since it cannot go on.
+
+use super::Domain;
+use crate::arch::x86::percpu::{self, Work, current, guest_frame};
+use crate::arch::x86::power;
+use crate::arch::x86::regs::UserRegs;
+use crate::arch::x86::usercopy;
+use crate::{boot, sched, trap};
+use core::sync::atomic::Ordering;
+
+const SHUTDOWN_POWEROFF: u32 = 0;
+const SHUTDOWN_REBOOT: u32 = 1;
+const SHUTDOWN_CRASH: u32 = 3;
+const SHUTDOWN_WATCHDOG: u32 = 4;
+
+/// Ends the current vcpu's domain: its kernel cannot go on, and `why` says what it was.
+pub fn crash_current(regs: &UserRegs, why: &str) {
+    let cur = current();
+    log::error!("domain {} crashed on vcpu {}: {why}", cur.domain().id, cur.id);
+    log::error!("{}", trap::show_registers(regs));
+    show_guest_stack(regs.rsp);
+    end(cur.domain(), SHUTDOWN_CRASH);
+}
+
+/// Ends a domain that cannot go on; `why` says what it was.
+pub fn crash(domain: &Domain, why: &str) {
+    let cur = current();
+    if core::ptr::eq(cur.domain(), domain) {
+        // SAFETY: the current vcpu's frame is at the top of this CPU's stack.
+        return crash_current(unsafe { &*guest_frame() }, why);
+    }
+    log::error!("domain {} crashed: {why}", domain.id);
+    end(domain, SHUTDOWN_CRASH);
+}
+
+/// The domain wants to end, for the reason `code` (`SHUTDOWN_*`).
+pub fn shutdown(domain: &Domain, code: u32) {
+    if code == SHUTDOWN_CRASH && core::ptr::eq(current().domain(), domain) {
+        // SAFETY: the current vcpu's frame is at the top of this CPU's stack.
+        log::error!("{}", trap::show_registers(unsafe { &*guest_frame() }));
+    }
+    end(domain, code);
+}
+
+/// Prints what stands on top of the guest's stack, as far as it can be read.
+fn show_guest_stack(sp: u64) {
+    for row in 0..8 {
+        let mut words = [0u64; 4];
+        for (i, word) in words.iter_mut().enumerate() {
+            match usercopy::read_u64(sp.wrapping_add((row * 4 + i as u64) * 8)) {
+                Ok(w) => *word = w,
+                Err(_) => return,
+            }
+        }
+        let [a, b, c, d] = words;
+        log::error!("stack {:#018x}: {a:016x} {b:016x} {c:016x} {d:016x}", sp.wrapping_add(row * 32));
+    }
+}
+
+/// Stops the domain's vcpus. The hardware domain takes the machine with it.
+fn end(domain: &Domain, code: u32) {
+    domain.shutdown_code.store(code, Ordering::Relaxed);
+    if domain.shutting_down.swap(true, Ordering::SeqCst) {
+        return;
+    }
+    if domain.id == 0 {
+        end_machine(code);
+    }
+    for v in domain.vcpus() {
+        sched::pause(v);
+    }
+    percpu::raise(Work::SCHEDULE);
+}
+
+fn end_machine(code: u32) -> ! {
+    match code {
+        SHUTDOWN_POWEROFF => {
+            log::info!("hardware domain halted: powering off");
+            power::off()
+        }
+        SHUTDOWN_REBOOT => log::info!("hardware domain asked for a reboot"),
+        SHUTDOWN_CRASH => log::error!("hardware domain crashed"),
+        SHUTDOWN_WATCHDOG => log::error!("hardware domain's watchdog expired"),
+        other => log::warn!("hardware domain shut down for reason {other}"),
+    }
+    if code != SHUTDOWN_REBOOT && boot::options().noreboot {
+        log::error!("noreboot: the machine stays as it is");
+        power::halt()
+    }
+    power::reboot()
+}

@@ -1,0 +1,90 @@
+//! Whose tables and whose frames a memory hypercall is about.
+
+use crate::domain::{self, Domain, Vcpu};
+use crate::mm::frame::Owner;
+use crate::mm::pt::Scope;
+use alloc::sync::Arc;
+use core::ops::Deref;
+use xen_abi as abi;
+use xen_abi::Errno;
+
+/// The caller's domain, or another that is kept alive meanwhile.
+pub enum DomainRef {
+    /// The caller's.
+    Own(&'static Domain),
+    /// Another.
+    Other(Arc<Domain>),
+}
+
+impl Deref for DomainRef {
+    type Target = Domain;
+
+    #[inline]
+    fn deref(&self) -> &Domain {
+        match self {
+            DomainRef::Own(domain) => domain,
+            DomainRef::Other(domain) => domain,
+        }
+    }
+}
+
+impl DomainRef {
+    /// Is it the caller's own?
+    #[inline]
+    pub fn is_own(&self) -> bool {
+        matches!(self, DomainRef::Own(_))
+    }
+}
+
+/// The domain that a caller names: itself, or any other if the caller is privileged.
+///
+/// # Errors
+/// `EPERM`, or `ESRCH` if there is no such domain.
+#[inline]
+pub fn named_domain(cur: &Vcpu, id: u16) -> Result<DomainRef, Errno> {
+    let own = cur.domain();
+    if id == abi::DOMID_SELF || id == own.id {
+        return Ok(DomainRef::Own(own));
+    }
+    if !own.privileged {
+        return Err(Errno::EPERM);
+    }
+    domain::find(id).map(DomainRef::Other).ok_or(Errno::ESRCH)
+}
+
+/// Owners of tables and of frames.
+pub(super) struct Parties {
+    tables: DomainRef,
+    frames: Frames,
+}
+
+enum Frames {
+    Domain(DomainRef),
+    Special(Owner),
+}
+
+impl Parties {
+    /// Decodes the last argument: the owner of the frames below, that of the tables above (0: the caller).
+    #[inline]
+    pub(super) fn find(cur: &'static Vcpu, word: u64) -> Result<Self, Errno> {
+        let (frames, tables) = (word as u16, (word >> 16) as u16);
+        let tables = match tables {
+            0 => DomainRef::Own(cur.domain()),
+            id => named_domain(cur, id - 1)?,
+        };
+        let frames = match frames {
+            abi::DOMID_IO => Frames::Special(Owner::IO),
+            abi::DOMID_XEN if cur.domain().privileged => Frames::Special(Owner::XEN),
+            id => Frames::Domain(named_domain(cur, id)?),
+        };
+        Ok(Self { tables, frames })
+    }
+
+    #[inline]
+    pub(super) fn scope(&self) -> Scope<'_> {
+        match &self.frames {
+            Frames::Domain(frames) => Scope::foreign(&self.tables, frames),
+            Frames::Special(owner) => Scope::special(&self.tables, *owner),
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! A domain's physical interrupts (pirqs): numbers of its own for lines that it may use.
+//!
+//! Numbers below the count of global system interrupts stand for these, one to one; message interrupts get numbers
+//! above. Lock order: a domain's table, then functions and pins, then a line.
+
+use super::permission::Permissions;
+use super::{device, gsi, line};
+use crate::arch::x86::percpu::cpu_id;
+use crate::domain::{self, Domain};
+use crate::mm::directmap;
+use crate::mm::frame::{self, Mfn, TypedRef};
+use crate::sync::{Mutex, RwLock};
+use alloc::collections::BTreeMap;
+use core::sync::atomic::{AtomicU64, Ordering};
+use xen_abi::Errno;
+use xen_logic::pci::Sbdf;
+use xen_logic::sharers::Sharer;
+
+/// Most pirqs of a domain; the bitmap in a page has room for far more.
+const MAX_PIRQS: u32 = 1024;
+
+/// What a pirq stands for.
+#[derive(Clone, Copy)]
+enum Kind {
+    Gsi(u32),
+    /// A message of this function; the first of a block says how many there are.
+    Message(Sbdf, u8),
+}
+
+#[derive(Clone, Copy)]
+struct Pirq {
+    vector: u8,
+    kind: Kind,
+}
+
+impl Pirq {
+    fn needs_eoi(&self) -> bool {
+        matches!(self.kind, Kind::Gsi(gsi) if gsi::is_level(gsi))
+    }
+}
+
+/// A domain's part.
+pub struct DomainIrqs {
+    table: Mutex<BTreeMap<u32, Pirq>>,
+    pub(super) permissions: RwLock<Permissions>,
+    /// The guest's page with a bit for each pirq that needs `PHYSDEVOP_eoi`.
+    eoi_page: Mutex<Option<TypedRef>>,
+}
+
+impl DomainIrqs {
+    /// No pirqs yet; all of the machine's devices for the hardware domain, none for others.
+    pub fn new(hardware: bool) -> Self {
+        Self {
+            table: Mutex::new(BTreeMap::new()),
+            permissions: RwLock::new(Permissions::new(hardware)),
+            eoi_page: Mutex::new(None),
+        }
+    }
+
+    fn find(&self, pirq: u32) -> Option<Pirq> {
+        self.table.lock().get(&pirq).copied()
+    }
+
+    /// Sets or clears a pirq's bit in the guest's page, if it has given one.
+    fn set_eoi_bit(&self, pirq: u32, on: bool) {
+        if let Some(page) = &*self.eoi_page.lock() {
+            let word = directmap(page.mfn().maddr()).cast::<AtomicU64>().wrapping_add(pirq as usize / 64);
+            // SAFETY: pirqs are below 32768, so the word is in the page; the reference keeps the page a writable
+            // one of the guest's, and an atomic may be shared with it.
+            let word = unsafe { &*word };
+            let bit = 1 << (pirq % 64);
+            if on {
+                word.fetch_or(bit, Ordering::Relaxed)
+            } else {
+                word.fetch_and(!bit, Ordering::Relaxed)
+            };
+        }
+    }
+}
+
+/// A free run of `count` pirqs at or above `from`.
+fn free_run(table: &BTreeMap<u32, Pirq>, from: u32, count: u32) -> Result<u32, Errno> {
+    let mut start = from;
+    for taken in table.range(from..).map(|(pirq, _)| *pirq) {
+        if taken - start >= count {
+            break;
+        }
+        start = taken + 1;
+    }
+    if start + count <= MAX_PIRQS { Ok(start) } else { Err(Errno::ENOSPC) }
+}
+
+/// A pirq number that is free for a line or (`message`) for a message interrupt (`PHYSDEVOP_get_free_pirq`).
+///
+/// # Errors
+/// `ENOSPC`.
+pub(crate) fn free_pirq(domain: &Domain, message: bool) -> Result<u32, Errno> {
+    let table = domain.irqs.table.lock();
+    let pirq = free_run(&table, if message { gsi::count() } else { 16 }, 1)?;
+    if message || pirq < gsi::count() { Ok(pirq) } else { Err(Errno::ENOSPC) }
+}
+
+/// Gives the domain a pirq for line `gsi`: the one it wants, or the line's own number.
+///
+/// # Errors
+/// `EINVAL` for no such line, `EPERM` for one that is not the domain's, `EEXIST` if the pirq stands for another.
+pub(crate) fn map_gsi(domain: &Domain, gsi: u32, wanted: Option<u32>) -> Result<u32, Errno> {
+    if gsi >= gsi::count() {
+        return Err(Errno::EINVAL);
+    }
+    if !domain.irqs.permissions.read().has_irq(gsi) {
+        return Err(Errno::EPERM);
+    }
+    let mut table = domain.irqs.table.lock();
+    let same = |p: &Pirq| matches!(p.kind, Kind::Gsi(g) if g == gsi);
+    if let Some((pirq, _)) = table.iter().find(|(_, p)| same(p)) {
+        return if wanted.is_none_or(|w| w == *pirq) { Ok(*pirq) } else { Err(Errno::EEXIST) };
+    }
+    let pirq = wanted.unwrap_or(gsi);
+    if pirq >= MAX_PIRQS {
+        return Err(Errno::EINVAL);
+    }
+    if table.contains_key(&pirq) {
+        return Err(Errno::EEXIST);
+    }
+    let new = Pirq { vector: gsi::vector(gsi)?, kind: Kind::Gsi(gsi) };
+    table.insert(pirq, new);
+    drop(table);
+    domain.irqs.set_eoi_bit(pirq, new.needs_eoi());
+    Ok(pirq)
+}
+
+/// What kind of message interrupt is wanted.
+#[derive(Clone, Copy)]
+pub(crate) enum Message {
+    /// So many messages of the MSI capability.
+    Msi(u8),
+    /// This entry of the MSI-X table, behind the base address register that holds this address.
+    Msix(u16, u64),
+}
+
+/// Gives the domain pirqs for message interrupts of a function; they are consecutive, and the first is returned.
+///
+/// # Errors
+/// As [`device::map_msi`] and [`device::map_msix`]; `ENOSPC` without a free pirq, `EEXIST` if the wanted one is taken.
+pub(crate) fn map_message(domain: &Domain, at: Sbdf, what: Message, wanted: Option<u32>) -> Result<u32, Errno> {
+    let mut table = domain.irqs.table.lock();
+    let count = if let Message::Msi(count) = what { count.max(1) } else { 1 };
+    let pirq = match wanted {
+        None => free_run(&table, gsi::count(), count as u32)?,
+        Some(first) if first as u64 + count as u64 > MAX_PIRQS as u64 => return Err(Errno::EINVAL),
+        Some(first) if table.range(first..first + count as u32).next().is_some() => return Err(Errno::EEXIST),
+        Some(first) => first,
+    };
+    let vector = match what {
+        Message::Msi(count) => device::map_msi(at, count)?,
+        Message::Msix(entry, table_bar) => device::map_msix(at, entry, table_bar)?,
+    };
+    for index in 0..count {
+        let group = if index == 0 { count } else { 0 };
+        table.insert(pirq + index as u32, Pirq { vector: vector + index, kind: Kind::Message(at, group) });
+    }
+    Ok(pirq)
+}
+
+/// Takes a pirq from the domain; for the first of a block of messages, the block.
+///
+/// A port that is still bound to it stays, and hears nothing more.
+///
+/// # Errors
+/// `EINVAL` for a pirq that the domain has not, or one within a block.
+pub(crate) fn unmap(domain: &Domain, pirq: u32) -> Result<(), Errno> {
+    let mut table = domain.irqs.table.lock();
+    let mapped = *table.get(&pirq).ok_or(Errno::EINVAL)?;
+    let count = match mapped.kind {
+        Kind::Gsi(_) => 1,
+        Kind::Message(_, 0) => return Err(Errno::EINVAL),
+        Kind::Message(_, count) => count,
+    };
+    for number in pirq..pirq + count as u32 {
+        if let Some(gone) = table.remove(&number) {
+            line::allocated(gone.vector).lock().unbind(Sharer { domid: domain.id, pirq: number });
+        }
+    }
+    if let Kind::Message(at, _) = mapped.kind {
+        device::unmap(at, mapped.vector);
+    }
+    drop(table);
+    domain.irqs.set_eoi_bit(pirq, false);
+    Ok(())
+}
+
+/// Takes all pirqs from a domain that ends; its event channels are closed.
+pub fn release(domain: &Domain) {
+    loop {
+        let next = domain.irqs.table.lock().iter().find(|(_, p)| !matches!(p.kind, Kind::Message(_, 0))).map(|e| *e.0);
+        match next {
+            Some(pirq) => drop(unmap(domain, pirq)),
+            None => break,
+        }
+    }
+    drop(domain.irqs.eoi_page.lock().take());
+}
+
+/// Lets the domain's pirq interrupt (`EVTCHNOP_bind_pirq`); from now on it comes by [`crate::event::send_pirq`].
+///
+/// `share` says that the guest bears with others on the same line.
+///
+/// # Errors
+/// `EINVAL` for a pirq that the domain has not mapped, `EBUSY` if somebody else has the line.
+pub fn bind_pirq(domain: &Domain, pirq: u32, share: bool) -> Result<(), Errno> {
+    let mapped = domain.irqs.find(pirq).ok_or(Errno::EINVAL)?;
+    let mut line = line::allocated(mapped.vector).lock();
+    if !line.is_bound() {
+        line.set_cpu(cpu_id());
+    }
+    line.bind(Sharer { domid: domain.id, pirq }, share)?;
+    drop(line);
+    domain.irqs.set_eoi_bit(pirq, mapped.needs_eoi());
+    Ok(())
+}
+
+/// Stops the domain's pirq (its event channel is closed).
+pub fn unbind_pirq(domain: &Domain, pirq: u32) {
+    if let Some(mapped) = domain.irqs.find(pirq) {
+        line::allocated(mapped.vector).lock().unbind(Sharer { domid: domain.id, pirq });
+    }
+}
+
+/// The guest has served the pirq (`PHYSDEVOP_eoi`).
+///
+/// # Errors
+/// `EINVAL` for a pirq that the domain has not.
+pub fn eoi_pirq(domain: &Domain, pirq: u32) -> Result<(), Errno> {
+    let mapped = domain.irqs.find(pirq).ok_or(Errno::EINVAL)?;
+    line::allocated(mapped.vector).lock().end_service(Sharer { domid: domain.id, pirq });
+    Ok(())
+}
+
+/// Sends the pirq's line to CPU `cpu` from now on, where the vcpu that serves it runs (`EVTCHNOP_bind_vcpu`).
+pub fn set_pirq_affinity(domain: &Domain, pirq: u32, cpu: usize) {
+    if let Some(mapped) = domain.irqs.find(pirq) {
+        line::allocated(mapped.vector).lock().set_cpu(cpu);
+    }
+}
+
+/// Must the guest say when it has served the pirq, and do others share the line?
+///
+/// # Errors
+/// `EINVAL` for a number that is no pirq.
+pub(crate) fn status(domain: &Domain, pirq: u32) -> Result<(bool, bool), Errno> {
+    if pirq >= MAX_PIRQS {
+        return Err(Errno::EINVAL);
+    }
+    let Some(mapped) = domain.irqs.find(pirq) else { return Ok((false, false)) };
+    Ok((mapped.needs_eoi(), line::allocated(mapped.vector).lock().is_shared()))
+}
+
+/// A line's mode has changed: guests must know whether to say that they have served it.
+pub(crate) fn mode_changed(domain: &Domain, gsi: u32) {
+    let same = |p: &Pirq| matches!(p.kind, Kind::Gsi(g) if g == gsi);
+    let found = domain.irqs.table.lock().iter().find(|(_, p)| same(p)).map(|(pirq, p)| (*pirq, *p));
+    if let Some((pirq, mapped)) = found {
+        domain.irqs.set_eoi_bit(pirq, mapped.needs_eoi());
+    }
+}
+
+/// Takes a page of the domain's to show which pirqs need `PHYSDEVOP_eoi` (`PHYSDEVOP_pirq_eoi_gmfn_v2`).
+///
+/// # Errors
+/// `EBUSY` if there is one, or as the page's typing says.
+pub(crate) fn set_eoi_page(domain: &Domain, mfn: Mfn) -> Result<(), Errno> {
+    let page = frame::get_page_type(mfn, domain, frame::Type::Writable)?;
+    let mut slot = domain.irqs.eoi_page.lock();
+    if slot.is_some() {
+        return Err(Errno::EBUSY);
+    }
+    *slot = Some(page);
+    drop(slot);
+    let table = domain.irqs.table.lock();
+    for (pirq, mapped) in table.iter() {
+        domain.irqs.set_eoi_bit(*pirq, mapped.needs_eoi());
+    }
+    Ok(())
+}
+
+/// Tells a domain of an interrupt, if it is still there.
+pub(super) fn deliver(guest: Sharer) {
+    if let Some(domain) = domain::find(guest.domid) {
+        crate::event::send_pirq(&domain, guest.pirq);
+    }
+}

@@ -1,0 +1,23 @@
+//! Paravane's hypervisor image: the only crate of the core with assembly and unsafe code.
+//!
+//! `hypercall` and `trap` call `domain`, which calls `mm`, which calls `arch`. `console` and `trace` are leaves.
+#![no_std]
+#![no_main]
+
+extern crate alloc;
+
+mod arch;
+mod boot;
+mod console;
+mod domain;
+mod event;
+mod grant;
+mod guest;
+mod hypercall;
+mod irq;
+mod mm;
+mod sched;
+mod sync;
+mod time;
+mod trace;
+mod trap;

@@ -1,0 +1,59 @@
+//! Machine memory: who owns a frame and what it is used as, guests' page tables, allocation, translations.
+//!
+//! `docs/soundness.md` says why no guest can reach what is not its own; the rules are in `xen_logic::frame`.
+//!
+//! Lock order: nothing here holds a lock while it asks another subsystem, the heap's lock is a leaf, and a busy frame
+//! waits only for frames of a lower page-table level.
+
+pub mod alloc;
+pub mod descriptor;
+pub mod diagnose;
+pub mod emulated;
+pub mod flush;
+pub mod frame;
+pub mod heap;
+pub mod layout;
+pub mod m2p;
+pub mod paging;
+pub mod pending;
+pub mod perdomain;
+pub mod pt;
+pub mod root;
+pub mod typing;
+pub mod update;
+
+pub use frame::Mfn;
+pub use root::set_base_pointers;
+
+use core::sync::atomic::AtomicU64;
+
+/// A domain's memory: how much it has and may have.
+pub struct DomainMm {
+    /// Frames it owns.
+    pub tot_pages: AtomicU64,
+    /// Frames it may own.
+    pub max_pages: AtomicU64,
+}
+
+impl DomainMm {
+    /// A domain without memory that may have `max_pages` frames.
+    pub fn new(max_pages: u64) -> Self {
+        Self { tot_pages: AtomicU64::new(0), max_pages: AtomicU64::new(max_pages) }
+    }
+}
+
+/// Where the loader puts the image; `boot/start.s` says the same as `DELTA`.
+const IMAGE_LOAD: u64 = 0x20_0000;
+
+/// The hypervisor's address of machine address `maddr`, which is RAM.
+#[inline]
+pub fn directmap(maddr: u64) -> *mut u8 {
+    (layout::DIRECTMAP + maddr) as *mut u8
+}
+
+/// The machine address behind a pointer into the direct map or the image.
+#[inline]
+pub fn maddr_of<T>(ptr: *const T) -> u64 {
+    let va = ptr as u64;
+    if va >= layout::DIRECTMAP { va - layout::DIRECTMAP } else { va - layout::IMAGE + IMAGE_LOAD }
+}

@@ -1,0 +1,62 @@
+//! The L4 tables a vcpu runs on.
+//!
+//! `kernel_cr3` and `user_cr3` each hold a use of their table as [`Type::L4`], so a table that a CPU may have loaded is
+//! never undone: a vcpu's tables change only on the CPU that has it loaded, or while none has.
+
+use super::frame::{self, Mfn};
+use super::typing::{self, Budget, Fail};
+use super::flush;
+use crate::domain::Vcpu;
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use xen_abi::Errno;
+use xen_logic::frame::Type;
+
+/// Puts a checked L4 table into `slot`, and drops the use of the one that was there. The caller loads it before
+/// anything else can happen to the old one... which is why `load` runs in between.
+fn exchange(
+    v: &Vcpu,
+    slot: &AtomicU64,
+    mfn: Option<Mfn>,
+    budget: &mut Budget,
+    load: impl FnOnce(u64),
+) -> Result<(), Fail> {
+    if let Some(mfn) = mfn {
+        typing::acquire(typing::ram(mfn.0)?, Type::L4, v.domain(), false, budget)?;
+    }
+    let new = mfn.map_or(0, Mfn::maddr);
+    let old = slot.swap(new, Relaxed);
+    load(new);
+    if old != 0 {
+        typing::release(frame::entry(Mfn(old >> 12)), budget);
+    }
+    Ok(())
+}
+
+/// `MMUEXT_NEW_BASEPTR` of the current vcpu, whose kernel runs: loads the table.
+///
+/// # Errors
+/// `EINVAL` where the frame is no L4 table of the domain's; `Again`.
+pub fn set_kernel_base(cur: &'static Vcpu, mfn: Mfn, budget: &mut Budget) -> Result<(), Fail> {
+    exchange(cur, &cur.hot.kernel_cr3, Some(mfn), budget, |cr3| {
+        // SAFETY: a checked L4 table with the hypervisor's slots; `kernel_cr3` holds a use of it.
+        unsafe { flush::load_cr3(cr3) }
+    })
+}
+
+/// `MMUEXT_NEW_USER_BASEPTR`: loaded when the guest next goes to user mode. No frame: none.
+///
+/// # Errors
+/// As [`set_kernel_base`].
+pub fn set_user_base(cur: &'static Vcpu, mfn: Option<Mfn>, budget: &mut Budget) -> Result<(), Fail> {
+    exchange(cur, &cur.hot.user_cr3, mfn, budget, |_| ())
+}
+
+/// Sets both tables of a vcpu that is not initialised: no CPU has it loaded.
+///
+/// # Errors
+/// `EINVAL` where a frame is no L4 table of the domain's.
+pub fn set_base_pointers(v: &Vcpu, kernel: u64, user: Option<u64>) -> Result<(), Errno> {
+    let budget = &mut Budget::unlimited();
+    exchange(v, &v.hot.kernel_cr3, Some(Mfn(kernel)), budget, |_| ()).map_err(Fail::errno)?;
+    exchange(v, &v.hot.user_cr3, user.map(Mfn), budget, |_| ()).map_err(Fail::errno)
+}

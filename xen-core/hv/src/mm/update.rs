@@ -1,0 +1,186 @@
+//! One change of one page-table entry: the same path for `mmu_update`, `update_va_mapping` and emulated writes.
+//!
+//! What the new entry holds is taken first, then the entry is exchanged, then what the old one held is dropped. The
+//! exchange is atomic and says what was there, so whoever changes an entry drops exactly what its change removed,
+//! however many change it at once. The caller holds a use of the table, so it is not being undone meanwhile.
+
+use super::pt::{self, Scope};
+use super::typing::{self, Budget, Fail};
+use super::{diagnose, frame};
+use crate::domain::Domain;
+use core::sync::atomic::AtomicU64;
+use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
+use frame::Mfn;
+use xen_abi::Errno;
+use xen_logic::frame::Type;
+use xen_logic::pte::{self, Change, Pte};
+
+/// How the entry is to be replaced.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// As it is.
+    Replace,
+    /// Keeping accessed and dirty bits that the CPU has set.
+    PreserveAd,
+    /// Only if the entry is this; otherwise `EAGAIN`.
+    IfEqual(u64),
+}
+
+/// Replaces a level-1 entry in a table that the caller holds a use of; answers what was there.
+///
+/// # Errors
+/// `EINVAL` or `EPERM` where the new entry is refused; `EAGAIN` where the entry is not what [`Mode::IfEqual`] says.
+#[inline]
+pub fn update_l1(word: &AtomicU64, new: Pte, mode: Mode, scope: &Scope) -> Result<Pte, Fail> {
+    let mut old = Pte(word.load(Relaxed));
+    let new = pte::adjust(new, 1);
+    loop {
+        if let Mode::IfEqual(expected) = mode
+            && old.0 != expected
+        {
+            return Err(Fail::Errno(Errno::EAGAIN));
+        }
+        if pte::classify(old, new, 1) == Change::Full {
+            break;
+        }
+        // The references stay what they are.
+        let stored = if new.is_present() { checked_flags(new, scope)? } else { new };
+        let stored = merged(old, stored, mode);
+        if stored == old {
+            return Ok(old);
+        }
+        match word.compare_exchange(old.0, stored.0, AcqRel, Acquire) {
+            Ok(_) => return Ok(old),
+            // The CPU has set a bit, or another vcpu was here.
+            Err(now) => old = Pte(now),
+        }
+    }
+    let stored = if new.is_present() { pt::hold_l1(new, scope)? } else { new };
+    match exchange(word, old, stored, mode) {
+        Ok(was) => {
+            pt::drop_l1(was);
+            Ok(was)
+        }
+        Err(fail) => {
+            pt::drop_l1(stored);
+            Err(fail)
+        }
+    }
+}
+
+/// The flags of an entry whose frame and right to write do not change.
+#[inline]
+fn checked_flags(new: Pte, scope: &Scope) -> Result<Pte, Fail> {
+    let bad = pt::forbidden_bits(new, 1);
+    if bad != 0 {
+        diagnose::forbidden(new, 1, bad);
+        return Err(Fail::Errno(Errno::EINVAL));
+    }
+    if new.has_cache_type() && !scope.table.privileged && frame::info(Mfn(new.mfn())).is_some() {
+        return Ok(new.write_back());
+    }
+    Ok(new)
+}
+
+#[inline]
+fn merged(old: Pte, new: Pte, mode: Mode) -> Pte {
+    if mode == Mode::PreserveAd { pte::preserve_accessed_dirty(old, new) } else { new }
+}
+
+/// Puts the entry in place; answers what was there.
+#[inline]
+fn exchange(word: &AtomicU64, seen: Pte, new: Pte, mode: Mode) -> Result<Pte, Fail> {
+    if mode == Mode::Replace {
+        return Ok(Pte(word.swap(new.0, AcqRel)));
+    }
+    let mut old = seen;
+    loop {
+        match word.compare_exchange(old.0, merged(old, new, mode).0, AcqRel, Acquire) {
+            Ok(_) => return Ok(old),
+            Err(_) if matches!(mode, Mode::IfEqual(_)) => return Err(Fail::Errno(Errno::EAGAIN)),
+            Err(now) => old = Pte(now),
+        }
+    }
+}
+
+/// Replaces an entry of a level-2, 3 or 4 table that the caller holds a use of.
+///
+/// # Errors
+/// `EINVAL` where the new entry is refused or the slot is the hypervisor's; `Again`.
+pub fn update_table(
+    table: &'static frame::FrameInfo,
+    index: usize,
+    level: u8,
+    new: Pte,
+    mode: Mode,
+    domain: &Domain,
+    budget: &mut Budget,
+) -> Result<Pte, Fail> {
+    if level == 4 && !pte::is_guest_l4_slot(index) {
+        return Err(Fail::Errno(Errno::EINVAL));
+    }
+    let word = table.word(index);
+    let mut old = Pte(word.load(Relaxed));
+    let new = pte::adjust(new, level);
+    loop {
+        if let Mode::IfEqual(expected) = mode
+            && old.0 != expected
+        {
+            return Err(Fail::Errno(Errno::EAGAIN));
+        }
+        if pte::classify(old, new, level) == Change::Full {
+            break;
+        }
+        if new.is_present() && pt::forbidden_bits(new, level) != 0 {
+            diagnose::forbidden(new, level, pt::forbidden_bits(new, level));
+            return Err(Fail::Errno(Errno::EINVAL));
+        }
+        match word.compare_exchange(old.0, merged(old, new, mode).0, AcqRel, Acquire) {
+            Ok(_) => return Ok(old),
+            Err(now) => old = Pte(now),
+        }
+    }
+    if new.is_present() {
+        pt::hold_table(new, level, domain, budget)?;
+    }
+    match exchange(word, old, new, mode) {
+        Ok(was) => {
+            drop_table(was, budget);
+            Ok(was)
+        }
+        Err(fail) => {
+            drop_table(new, budget);
+            Err(fail)
+        }
+    }
+}
+
+/// Drops what an entry of a higher table held; what the budget does not allow is left pending.
+fn drop_table(entry: Pte, budget: &mut Budget) {
+    if entry.is_present()
+        && let Some(child) = frame::info(Mfn(entry.mfn()))
+    {
+        typing::release(child, budget);
+    }
+}
+
+/// Replaces entry `index` of a page table of any level.
+///
+/// # Errors
+/// As [`update_l1`] and [`update_table`].
+#[inline]
+pub fn update_entry(
+    table: &'static frame::FrameInfo,
+    typ: Type,
+    index: usize,
+    new: Pte,
+    mode: Mode,
+    scope: &Scope,
+    budget: &mut Budget,
+) -> Result<Pte, Fail> {
+    if typ == Type::L1 {
+        update_l1(table.word(index), new, mode, scope)
+    } else {
+        update_table(table, index, typ.level(), new, mode, scope.table, budget)
+    }
+}

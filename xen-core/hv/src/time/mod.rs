@@ -1,0 +1,69 @@
+//! Clocks and timers: system time, what guests are shown of it, and deadlines.
+
+mod area;
+pub mod clock;
+pub mod pvclock;
+pub mod timers;
+pub mod wallclock;
+
+pub use area::Area;
+pub use clock::now;
+pub use wallclock::set_wallclock;
+
+use crate::sync::Mutex;
+use core::sync::atomic::{AtomicU32, AtomicU64};
+use timers::Timer;
+
+/// Watchdogs of a domain (`SCHEDOP_watchdog`).
+pub const WATCHDOGS: usize = 2;
+
+/// A domain's part.
+pub struct DomainTime {
+    /// Its watchdogs; the number of the bit in `watchdogs_used` is that of the timer.
+    pub watchdogs: [Timer; WATCHDOGS],
+    /// Which of them are in use.
+    pub watchdogs_used: Mutex<u32>,
+}
+
+impl DomainTime {
+    /// No watchdog runs.
+    pub const fn new() -> Self {
+        DomainTime {
+            watchdogs: [const { Timer::new() }; WATCHDOGS],
+            watchdogs_used: Mutex::new(0),
+        }
+    }
+}
+
+/// A vcpu's part.
+pub struct VcpuTime {
+    /// `VCPUOP_set_singleshot_timer` and `set_timer_op`.
+    pub singleshot: Timer,
+    /// `VCPUOP_set_periodic_timer`.
+    pub periodic: Timer,
+    /// Its period in nanoseconds.
+    pub period: AtomicU64,
+    /// The timeout of `SCHEDOP_poll`.
+    pub poll: Timer,
+    /// Which state of the clock the guest has been shown; see [`pvclock`].
+    shown: AtomicU32,
+    /// Where the guest wants its run state written.
+    pub runstate_area: Mutex<Option<Area>>,
+    /// Where the guest wants a second copy of its clock.
+    time_area: Mutex<Option<Area>>,
+}
+
+impl VcpuTime {
+    /// No timer runs, and the guest has seen no clock yet.
+    pub const fn new() -> Self {
+        VcpuTime {
+            singleshot: Timer::new(),
+            periodic: Timer::new(),
+            period: AtomicU64::new(0),
+            poll: Timer::new(),
+            shown: AtomicU32::new(0),
+            runstate_area: Mutex::new(None),
+            time_area: Mutex::new(None),
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Writes of a guest kernel to memory that it has read-only: its page tables, and device memory that the hypervisor
+//! guards (PCI configuration space, MSI-X tables).
+//!
+//! Linux changes most entries by hypercall, but clears one by `xchg` and write-protects one by a locked `and` or
+//! `btr` on the entry itself: once for each page in `fork`, `munmap` and `exit`. So this is a short way: one
+//! walk, eight bytes of code, one exchange of the entry.
+
+use super::guest_code::{fetch, fetch_short};
+use super::{Emulated, Flow, finish};
+use crate::arch::x86::regs::{UserRegs, rflags};
+use crate::domain::Vcpu;
+use crate::guest::GuestPtr;
+use crate::irq;
+use crate::mm::{Mfn, emulated, frame, pt};
+use crate::trace::{self, Kind};
+use core::sync::atomic::Ordering::Relaxed;
+use xen_abi::Errno;
+use xen_logic::decode::{Access, Insn, Kind as Operation, Op, Place, RegFile, Segment, decode};
+use xen_logic::pte::Pte;
+
+const RSI: u8 = 6;
+const RDI: u8 = 7;
+const RCX: u8 = 1;
+
+/// Emulates the write at which the guest kernel met #PF on a mapping that is present.
+#[inline]
+pub fn pte_write(cur: &'static Vcpu, regs: &mut UserRegs, addr: u64) -> Emulated {
+    match emulated::find(cur, addr) {
+        Some(target) => table_write(cur, regs, addr, target),
+        None if cur.domain().privileged => device_write(cur, regs, addr),
+        None => Emulated::NotMine,
+    }
+}
+
+/// The memory-writing instruction at the guest's RIP, if it is one and writes at `addr`, inside eight aligned bytes.
+#[inline]
+fn access_at(regs: &UserRegs, addr: u64) -> Option<(Access, u8)> {
+    let insn = match decode(&fetch_short(regs.rip)?) {
+        Ok(insn) => insn,
+        Err(_) => decode(&fetch(regs.rip)?).ok()?,
+    };
+    let Insn {
+        op: Op::Write(access),
+        len,
+    } = insn
+    else {
+        return None;
+    };
+    let fits = (addr & 7).wrapping_add(access.width.bytes()) <= 8;
+    (fits && access.address(regs, len) == addr).then_some((access, len))
+}
+
+#[inline]
+fn table_write(cur: &'static Vcpu, regs: &mut UserRegs, addr: u64, target: emulated::Target) -> Emulated {
+    let Some((access, len)) = access_at(regs, addr) else {
+        return Emulated::NotMine;
+    };
+    let Ok(source) = string_source(&access, regs) else {
+        return Emulated::NotMine;
+    };
+    let old = target.read();
+    // A shorter operand is a part of the entry.
+    let shift = (addr & 7) * 8;
+    let mask = access.width.mask() << shift;
+    let outcome = access.apply(regs, (old & mask) >> shift, source);
+    let new = old & !mask | outcome.new << shift & mask;
+    if new != old {
+        trace::record(Kind::PtWrite, addr, new);
+        // A whole entry stored whatever was there; otherwise what was there must still be.
+        let expected = if matches!(access.kind, Operation::Store(_)) && mask == u64::MAX {
+            None
+        } else {
+            Some(old)
+        };
+        match emulated::write(cur, target, expected, new) {
+            Ok(()) => {}
+            // The processor has set a bit, or another vcpu was here: the guest executes the instruction again.
+            Err(Errno::EAGAIN) => return Emulated::Done,
+            Err(_) => return Emulated::NotMine,
+        }
+    }
+    if let Some((reg, value)) = outcome.reg {
+        reg.write(regs, access.width, value);
+    }
+    regs.rflags = outcome.rflags;
+    let flow = advance(&access, regs);
+    finish(cur, regs, len, Ok(flow))
+}
+
+/// A write to guarded device memory, which `irq` passes on or drops. Only plain stores are done to devices.
+#[cold]
+fn device_write(cur: &'static Vcpu, regs: &mut UserRegs, addr: u64) -> Emulated {
+    let Some(frame) = guarded_frame(addr) else {
+        return Emulated::NotMine;
+    };
+    let Some((access, len)) = access_at(regs, addr) else {
+        return Emulated::NotMine;
+    };
+    if !matches!(access.kind, Operation::Store(_) | Operation::Stos | Operation::Movs(_)) {
+        return Emulated::NotMine;
+    }
+    let Ok(source) = string_source(&access, regs) else {
+        return Emulated::NotMine;
+    };
+    let outcome = access.apply(regs, 0, source);
+    irq::mmio_write(frame.maddr() | addr & 0xfff, access.width.bytes() as u8, outcome.new);
+    let flow = advance(&access, regs);
+    finish(cur, regs, len, Ok(flow))
+}
+
+/// The device frame that `addr` is mapped to, if it is one that every mapping has read-only.
+fn guarded_frame(addr: u64) -> Option<Mfn> {
+    let mapping = Pte(pt::find_l1(addr)?.word().load(Relaxed));
+    let mfn = Mfn(mapping.mfn());
+    let guarded = mapping.is_present() && !mapping.is_writable() && frame::info(mfn).is_none();
+    (guarded && irq::mmio_read_only(mfn)).then_some(mfn)
+}
+
+/// What `movs` copies; 0 for other instructions.
+///
+/// # Errors
+/// `EFAULT`.
+#[inline]
+fn string_source(access: &Access, regs: &UserRegs) -> Result<u64, Errno> {
+    match (access.kind, access.place) {
+        (Operation::Movs(segment), Place::Rdi { addr32, .. }) => read_source(access, segment, addr32, regs),
+        _ => Ok(0),
+    }
+}
+
+#[cold]
+fn read_source(access: &Access, segment: Segment, addr32: bool, regs: &UserRegs) -> Result<u64, Errno> {
+    let base = if segment == Segment::Flat {
+        0
+    } else {
+        regs.segment_base(segment)
+    };
+    let at = base.wrapping_add(masked(regs.gpr(RSI), addr32));
+    let mut bytes = [0; 8];
+    GuestPtr::<u8>::new(at).read_slice(&mut bytes[..access.width.bytes() as usize])?;
+    Ok(u64::from_le_bytes(bytes))
+}
+
+/// Moves on the index registers of a string instruction by one datum.
+#[inline]
+fn advance(access: &Access, regs: &mut UserRegs) -> Flow {
+    let Place::Rdi { rep, addr32 } = access.place else {
+        return Flow::Next;
+    };
+    let len = access.width.bytes();
+    let step = if regs.rflags & rflags::DF == 0 {
+        len
+    } else {
+        len.wrapping_neg()
+    };
+    regs.set_gpr(RDI, masked(regs.gpr(RDI).wrapping_add(step), addr32));
+    if matches!(access.kind, Operation::Movs(_)) {
+        regs.set_gpr(RSI, masked(regs.gpr(RSI).wrapping_add(step), addr32));
+    }
+    if !rep {
+        return Flow::Next;
+    }
+    let left = masked(regs.gpr(RCX).wrapping_sub(1), addr32);
+    regs.set_gpr(RCX, left);
+    if left == 0 { Flow::Next } else { Flow::Again }
+}
+
+#[inline]
+fn masked(value: u64, addr32: bool) -> u64 {
+    if addr32 { value & 0xffff_ffff } else { value }
+}

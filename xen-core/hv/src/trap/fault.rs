@@ -1,0 +1,92 @@
+//! Exceptions that a guest raised: emulated for it, or delivered to its kernel.
+
+use super::deliver_trap;
+use super::emulate::{self, Emulated};
+use crate::arch::x86::regs::{UserRegs, vector};
+use crate::arch::x86::segment;
+use crate::domain::{self, Vcpu};
+use core::sync::atomic::Ordering::Relaxed;
+
+/// Error code bits of `#PF` (Intel SDM volume 3, 4.7).
+const PF_PRESENT: u32 = 1;
+const PF_WRITE: u32 = 2;
+const PF_USER: u32 = 4;
+const PF_RESERVED: u32 = 8;
+
+fn in_kernel(cur: &Vcpu) -> bool {
+    cur.hot.kernel_mode.load(Relaxed) != 0
+}
+
+/// `#PF`: a write to a read-only page table is emulated; the rest is the guest kernel's.
+pub fn page_fault(cur: &'static Vcpu, regs: &mut UserRegs) {
+    let addr = segment::read_cr2();
+    let code = regs.error_code;
+    let kernel = in_kernel(cur);
+    if kernel && code & (PF_PRESENT | PF_WRITE | PF_RESERVED) == PF_PRESENT | PF_WRITE {
+        match emulate::pte_write(cur, regs, addr) {
+            Emulated::NotMine => {}
+            done => return finish(cur, regs, done),
+        }
+    }
+    deliver_page_fault(cur, regs, addr, code);
+}
+
+/// Delivers `#PF`; the address goes first, since the guest reads it from memory.
+fn deliver_page_fault(cur: &Vcpu, regs: &mut UserRegs, addr: u64, code: u32) {
+    domain::set_guest_cr2(cur, addr);
+    // The guest kernel runs in ring 3, but is no user.
+    let code = if in_kernel(cur) { code & !PF_USER } else { code };
+    deliver_trap(cur, regs, vector::PF, Some(code));
+}
+
+/// `#GP`: software interrupts, privileged instructions, or the guest's own fault.
+pub fn general_protection(cur: &'static Vcpu, regs: &mut UserRegs) {
+    let code = regs.error_code;
+    // Bit 1: the selector is an IDT vector, so this was `int n` through a gate that is ours alone.
+    if code & 3 == 2 {
+        let v = (code >> 3) as u8;
+        let needed = if in_kernel(cur) { 1 } else { 3 };
+        let gate = &cur.cpu.traps[v as usize];
+        if gate.flags.load(Relaxed) & 3 >= needed && gate.address.load(Relaxed) != 0 {
+            regs.rip = regs.rip.wrapping_add(2);
+            return deliver_trap(cur, regs, v, None);
+        }
+    } else if code == 0 {
+        match emulate::privileged(cur, regs) {
+            Emulated::NotMine => {}
+            done => return finish(cur, regs, done),
+        }
+    }
+    deliver_trap(cur, regs, vector::GP, Some(code));
+}
+
+/// `#UD`: the forced-emulation prefix, or the guest's own fault.
+pub fn invalid_opcode(cur: &'static Vcpu, regs: &mut UserRegs) {
+    match emulate::privileged(cur, regs) {
+        Emulated::NotMine => deliver_trap(cur, regs, vector::UD, None),
+        done => finish(cur, regs, done),
+    }
+}
+
+/// `#NM`: the guest had set CR0.TS; it is told, and finds TS clear, as `fpu_taskswitch` promises.
+pub fn device_not_available(cur: &Vcpu, regs: &mut UserRegs) {
+    cur.cpu.set_ts_live(false);
+    deliver_trap(cur, regs, vector::NM, None);
+}
+
+/// `#DB` from ring 3.
+pub fn debug(cur: &Vcpu, regs: &mut UserRegs) {
+    cur.cpu.note_debug_exception();
+    deliver_trap(cur, regs, vector::DB, None);
+}
+
+/// Carries out what the emulator decided.
+fn finish(cur: &Vcpu, regs: &mut UserRegs, outcome: Emulated) {
+    match outcome {
+        Emulated::Done | Emulated::NotMine => {}
+        Emulated::Inject { vector: vector::PF, error_code, cr2 } => {
+            deliver_page_fault(cur, regs, cr2.unwrap_or(0), error_code.unwrap_or(0));
+        }
+        Emulated::Inject { vector, error_code, .. } => deliver_trap(cur, regs, vector, error_code),
+    }
+}

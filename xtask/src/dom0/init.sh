@@ -1,0 +1,37 @@
+#!/bin/busybox sh
+# Dom0's first process: mounts, drivers, then a command whose output stands between two marks, or a shell.
+export PATH=/bin HOME=/root TERM=linux
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t devtmpfs dev /dev
+read -r up rest < /proc/uptime
+echo "INIT UP $up"
+mkdir -p /dev/pts /dev/shm
+mount -t devpts pts /dev/pts
+mount -t tmpfs tmp /tmp
+ln -sf /proc/self/fd /dev/fd
+if [ -d /sys/hypervisor ]; then
+    modprobe -q xenfs && mount -t xenfs xen /proc/xen
+    modprobe -q xen_evtchn
+fi
+# Buses appear one behind the other: PCI, then virtio or SCSI.
+for bus in pci virtio scsi; do
+    aliases=$(cat /sys/bus/$bus/devices/*/modalias 2>/dev/null)
+    [ -z "$aliases" ] || modprobe -qba $aliases 2>/dev/null
+    [ "$bus" != scsi ] || break
+    [ ! -d /sys/bus/pci/drivers/ahci ] || [ "$bus" != virtio ] || sleep 2
+done
+cd /root
+if [ -e /paravane/command ]; then
+    read -r mark < /paravane/mark
+    echo 1 > /proc/sys/kernel/printk
+    printf '\n%s BEGIN\n' "$mark"
+    sh /paravane/command < /dev/null 2>&1
+    printf '\n%s END %d\n' "$mark" $?
+    sync
+else
+    echo "Dom0 is up: $(uname -sr), $(nproc) vcpu(s). exit or poweroff ends it; Ctrl-A X ends QEMU."
+    setsid cttyhack sh -l
+fi
+poweroff -f
+sleep 60

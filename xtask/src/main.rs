@@ -1,0 +1,108 @@
+//! Paravane's one command: `cargo xtask …` builds, boots, tests and measures the hypervisor.
+#![allow(unreachable_pub, reason = "a program's modules speak to each other only")]
+
+mod command;
+mod dom0;
+mod gdb;
+mod guest_program;
+mod image;
+mod iso;
+mod lint;
+mod machine;
+mod prepush;
+mod progress;
+mod run;
+mod setup;
+mod size;
+mod test;
+mod trace;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use setup::Overrides;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", about = "Builds, boots, tests and measures Paravane")]
+#[command(after_help = "Example:\n  cargo xtask run --smp 2      a root shell in Dom0, on two CPUs")]
+struct Cli {
+    #[command(flatten)]
+    over: Overrides,
+    #[command(subcommand)]
+    command: Sub,
+}
+
+#[derive(Subcommand)]
+enum Sub {
+    /// Find or install what the other commands need; they call it by themselves
+    #[command(after_help = "Examples:
+  cargo xtask setup
+  cargo xtask setup --kernel ./vmlinux    check a setup without Debian's kernel package")]
+    Setup,
+    /// Build, boot in QEMU and give Dom0's console
+    #[command(after_help = "Examples:
+  cargo xtask run                                   a root shell in Dom0; exit powers off
+  cargo xtask run --smp 2 --exec 'nproc'            prints 2, ends with the command's status
+  cargo xtask run --disk root.img --net             with a virtio disk and a network card
+  cargo xtask run --trace t.json --exec 'ls -R /'   the hypervisor's trace, for Perfetto
+  cargo xtask run --gdb                             waits for `cargo xtask gdb`
+  cargo xtask run -- -device nvme,drive=d0          anything for QEMU stands behind --")]
+    Run(Box<run::RunArgs>),
+    /// Build the hypervisor's image and check what is promised of it
+    #[command(after_help = "Examples:
+  cargo xtask build    target/paravane/paravane.elf for loaders, paravane.elf64 for debuggers")]
+    Build,
+    /// Attach a debugger, with symbols, to a machine started by `run --gdb`
+    #[command(after_help = "Examples:
+  cargo xtask gdb                                     then: hbreak NAME, continue, pv-where, pv-trace 20
+  cargo xtask gdb --batch --ex pv-regs --ex detach    a look from a script")]
+    Gdb(gdb::GdbArgs),
+    /// Check the rules of the house that the compiler does not know
+    #[command(after_help = "Examples:
+  cargo xtask lint    file length, assembly, unsafe code, dependencies, floating point")]
+    Lint,
+    /// Format, clippy, lint and host tests: before every push
+    #[command(after_help = "Examples:
+  cargo xtask prepush")]
+    Prepush,
+    /// Lines of source and bytes of image by module
+    #[command(after_help = "Examples:
+  cargo xtask size")]
+    Size,
+    /// Write a CD from which GRUB boots hypervisor and Dom0
+    #[command(after_help = "Examples:
+  cargo xtask iso
+  cargo xtask iso --output p.iso --hv-append loglvl=all")]
+    Iso(iso::IsoArgs),
+    /// Run the tests: on this machine, then in booted ones
+    #[command(after_help = "Examples:
+  cargo xtask test                  everything; the last line counts
+  cargo xtask test host             only what needs no boot
+  cargo xtask test boot smp         the boots whose name begins with smp
+  cargo xtask test boot list        names of all boots
+  cargo xtask test --long           the long forms, too")]
+    Test(test::TestArgs),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let over = &cli.over;
+    let result = match cli.command {
+        Sub::Setup => setup::setup(over).map(|()| ExitCode::SUCCESS),
+        Sub::Build => image::report().map(|()| ExitCode::SUCCESS),
+        Sub::Gdb(args) => gdb::gdb(&args),
+        Sub::Lint => lint::lint().map(|()| ExitCode::SUCCESS),
+        Sub::Prepush => prepush::prepush().map(|()| ExitCode::SUCCESS),
+        Sub::Size => size::size().map(|()| ExitCode::SUCCESS),
+        Sub::Iso(args) => iso::iso(&args, over),
+        Sub::Test(args) => test::test(&args, over),
+        Sub::Run(args) => run::run(&args, over),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("xtask: {error:#}");
+        // Distinct from the statuses that commands in Dom0 commonly end with.
+        ExitCode::from(101)
+    })
+}

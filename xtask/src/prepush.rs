@@ -1,0 +1,33 @@
+//! `cargo xtask prepush`: what must hold before a change leaves this machine, in under a minute when warm.
+
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+
+use crate::progress::note;
+use crate::test::host;
+use crate::{command, image, lint, workspace};
+
+fn cargo(words: &[&str]) -> Command {
+    let mut line = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    line.current_dir(workspace::root()).args(words);
+    line
+}
+
+/// `cargo xtask prepush`.
+pub fn prepush() -> Result<()> {
+    let begun = Instant::now();
+    note("format");
+    command::run(&mut cargo(&["fmt", "--all", "--check"]))?;
+    note("clippy");
+    command::run(&mut cargo(&["clippy", "--quiet", "--all-targets", "--", "--deny", "warnings"]))?;
+    command::run(image::cargo("clippy").args(["--", "--deny", "warnings"]))?;
+    lint::lint()?;
+    let tally = host::run(false)?;
+    if tally.failed > 0 {
+        bail!("{} host tests failed", tally.failed);
+    }
+    note(format!("all well after {} s", begun.elapsed().as_secs()));
+    Ok(())
+}

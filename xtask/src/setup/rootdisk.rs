@@ -1,0 +1,1 @@
+//! The disk that `bench` boots: Debian with the programs that make load.

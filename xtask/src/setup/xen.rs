@@ -1,0 +1,33 @@
+//! Stock Xen out of Debian's package: the yardstick of `bench`, never a part of the hypervisor.
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+
+use super::apt;
+use crate::dom0::payload;
+use crate::workspace;
+
+const OTHERWISE: &str = "give a multiboot image of stock Xen with --xen FILE";
+
+/// Debian's Xen, decompressed, in the cache.
+pub fn find() -> Result<PathBuf> {
+    let dir = workspace::cache("xen")?;
+    let image = dir.join("xen.elf");
+    if image.is_file() {
+        return Ok(image);
+    }
+    let package = apt::dependency("xen-system-amd64", "xen-hypervisor-", OTHERWISE)?;
+    let root = dir.join("root");
+    apt::unpack(&package, &root).context(OTHERWISE)?;
+    for entry in fs::read_dir(root.join("boot"))? {
+        let path = entry?.path();
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        if name.starts_with("xen-") && name.ends_with("-amd64.gz") {
+            workspace::write(&image, &payload::gunzip(&workspace::read(&path)?)?)?;
+            return Ok(image);
+        }
+    }
+    bail!("package {package} holds no hypervisor image; {OTHERWISE}")
+}

@@ -1,0 +1,91 @@
+//! Kernels of our own (tests/kernels) in Dom0's place.
+
+use anyhow::{Context, Result, ensure};
+
+use super::super::room::Room;
+use crate::guest_program;
+use crate::machine::Machine;
+use crate::machine::guest::{Guest, Seen};
+
+fn machine(room: &mut Room<'_>, kernel: &str, words: &str) -> Result<Machine> {
+    room.args.mem = 1024;
+    room.args.hv_append = "dom0_mem=128M guest_loglvl=all".to_owned();
+    let mut machine = room.machine(None)?;
+    machine.kernel = Some((guest_program::kernel(kernel)?, words.to_owned()));
+    machine.initrd = None;
+    Ok(machine)
+}
+
+/// The counts of a kernel's last line.
+fn counts(text: &str) -> Option<(u32, u32)> {
+    text.lines().find_map(|line| {
+        let (passed, failed) = line.trim().strip_suffix(" failed")?.split_once(" passed, ")?;
+        Some((passed.parse().ok()?, failed.parse().ok()?))
+    })
+}
+
+/// Boots a kernel that checks and counts, and wants none failed.
+fn checked(room: &mut Room<'_>, kernel: &str, words: &str) -> Result<()> {
+    let machine = machine(room, kernel, words)?;
+    let guest = Guest::start(&mut machine.command())?;
+    let seen = guest.wait_for(room.limit(), counts);
+    room.keep(&guest);
+    match seen {
+        Seen::Found((passed, 0)) => ensure!(passed > 0, "the kernel checked nothing"),
+        Seen::Found((_, failed)) => {
+            let lines: Vec<&str> = room.console().lines().filter(|line| line.contains("FAIL ")).collect();
+            anyhow::bail!("{failed} of the kernel's checks failed:\n  {}", lines.join("\n  "));
+        }
+        _ => anyhow::bail!("the kernel did not come to its end"),
+    }
+    Ok(())
+}
+
+/// With SMAP, which Linux does not survive under this emulator.
+pub fn smap(room: &mut Room<'_>) -> Result<()> {
+    room.args.cpu = "max".to_owned();
+    checked(room, "smap", "")
+}
+
+/// Bad arguments.
+pub fn abuse(room: &mut Room<'_>) -> Result<()> {
+    checked(room, "abuse", "")
+}
+
+/// All vcpus at once.
+pub fn churn(room: &mut Room<'_>) -> Result<()> {
+    checked(room, "churn", "")
+}
+
+/// For long.
+pub fn churn_long(room: &mut Room<'_>) -> Result<()> {
+    checked(room, "churn", "400")
+}
+
+/// Ends of a kernel that it cannot handle, and what the hypervisor must say then.
+pub fn wild(room: &mut Room<'_>) -> Result<()> {
+    for word in ["ud2", "stack", "iret", "panic"] {
+        let machine = machine(room, "crash", word)?;
+        let guest = Guest::start(&mut machine.command())?;
+        let seen = guest.wait_for(room.limit(), |text| {
+            let (_, after) = text.split_once(&format!("about to: {word}"))?;
+            after.to_lowercase().contains("crash").then_some(())
+        });
+        room.keep(&guest);
+        ensure!(matches!(seen, Seen::Found(())), "{word}: the hypervisor did not say that the domain crashed");
+        let last = room.console().lines().find(|line| line.to_lowercase().contains("crash"));
+        last.map(|_| ()).context("no line about the crash")?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::counts;
+
+    #[test]
+    fn counts_are_read_from_a_line_of_their_own() {
+        assert_eq!(counts("ok a\n12 passed, 3 failed\n"), Some((12, 3)));
+        assert_eq!(counts("ok passed, failed\n"), None);
+    }
+}

@@ -1,0 +1,112 @@
+//! Ways in and out: a CD, power-off, reboot, crash; and doing nothing.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+
+use super::super::room::Room;
+use crate::iso;
+use crate::machine::guest::{Guest, Seen};
+use crate::machine::{Boot, Machine};
+use crate::run;
+use crate::setup;
+
+/// GRUB on a CD.
+pub fn iso(room: &mut Room<'_>) -> Result<()> {
+    let mark = run::fresh_mark();
+    let command = Some(("cat /sys/hypervisor/type".to_owned(), mark.clone()));
+    let modules = room.machine(command)?;
+    let file = room.scratch().join("boot.iso");
+    iso::make(&modules, &file)?;
+    let mut machine = Machine::new(&setup::qemu(&room.shared.over)?, Boot::Cdrom(file));
+    machine.extra(&["-vga", "std"]);
+    match run::command_in_dom0(&machine, &mark, room.limit(), |_, _| {}) {
+        Ok(finished) => {
+            room.keep(&finished.guest);
+            ensure!(finished.output == "xen\n", "Dom0 says {:?}", finished.output);
+            Ok(())
+        }
+        Err(failed) => Err(failed.error.context(failed.console)),
+    }
+}
+
+/// The machine ends by itself, and cleanly.
+pub fn poweroff(room: &mut Room<'_>) -> Result<()> {
+    let (_, _, guest) = room.exec("true")?;
+    room.expect_end(guest)
+}
+
+/// QEMU ends at a reboot, as it is told to; the reason tells it from a power-off.
+pub fn reboot(room: &mut Room<'_>) -> Result<()> {
+    let mut machine = room.machine(Some(("reboot -f; sleep 100".to_owned(), run::fresh_mark())))?;
+    machine.extra(&["-no-shutdown"]);
+    ends_by(room, &machine, "guest-reset")
+}
+
+/// Waits until the machine has stopped, and why.
+fn ends_by(room: &mut Room<'_>, machine: &Machine, reason: &str) -> Result<()> {
+    let mut guest = Guest::start(&mut machine.command())?;
+    let stopped = machine.qmp.as_ref().map(|socket| {
+        let mut qmp = guest.qmp(socket)?;
+        qmp.wait_shutdown(room.limit())
+    });
+    room.keep(&guest);
+    let said = stopped.transpose()?.unwrap_or_default();
+    ensure!(said == reason, "the machine stopped by {said}, not by {reason}");
+    Ok(())
+}
+
+const CRASH: &str = "echo c > /proc/sysrq-trigger; sleep 100";
+
+/// A crash of Dom0 is dumped, then the machine is reset.
+pub fn crash(room: &mut Room<'_>) -> Result<()> {
+    room.args.append = "panic=1".to_owned();
+    let mut machine = room.machine(Some((CRASH.to_owned(), run::fresh_mark())))?;
+    machine.extra(&["-no-shutdown"]);
+    ends_by(room, &machine, "guest-reset")?;
+    dumped(room.console())
+}
+
+/// The dump names the domain and shows registers.
+fn dumped(console: &str) -> Result<()> {
+    let text = console.to_lowercase();
+    ensure!(text.contains("sysrq"), "Linux did not say that it crashed");
+    ensure!(text.contains("rip"), "no registers in the dump");
+    Ok(())
+}
+
+/// The machine stays as it is.
+pub fn crash_noreboot(room: &mut Room<'_>) -> Result<()> {
+    room.args.append = "panic=1".to_owned();
+    room.args.hv_append = "noreboot".to_owned();
+    let machine = room.machine(Some((CRASH.to_owned(), run::fresh_mark())))?;
+    let guest = room.expect_any(&machine, &["sysrq triggered crash", "sysrq: trigger a crash"])?;
+    // Time for the dump, and for a reboot that must not come.
+    let more = guest.wait_for(Duration::from_secs(12), |_| None::<()>);
+    room.keep(&guest);
+    ensure!(matches!(more, Seen::TimedOut), "the machine ended all the same");
+    dumped(room.console())
+}
+
+/// CPU seconds that QEMU has used.
+fn cpu_seconds(pid: u32) -> Result<f64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<f64>().ok()).unwrap_or_default();
+    Ok((ticks(11) + ticks(12)) / 100.0)
+}
+
+/// Ten seconds of sleep leave the CPUs asleep, too.
+pub fn idle(room: &mut Room<'_>) -> Result<()> {
+    let mark = run::fresh_mark();
+    let command = "sleep 1; echo begin; a=$(cut -d. -f1 /proc/uptime); sleep 10; b=$(cut -d. -f1 /proc/uptime); echo slept $((b-a))";
+    let machine = room.machine(Some((command.to_owned(), mark)))?;
+    let guest = Guest::start(&mut machine.command())?;
+    let begun = guest.expect("\nbegin\n", room.limit()).and_then(|()| cpu_seconds(guest.id()));
+    let ended = guest.expect("\nslept 1", room.limit()).and_then(|()| cpu_seconds(guest.id()));
+    room.keep(&guest);
+    let used = ended? - begun?;
+    // Busy waiting on two CPUs would use twenty.
+    ensure!(used < 5.0, "QEMU used {used:.1} CPU seconds while Dom0 slept for 10");
+    Ok(())
+}

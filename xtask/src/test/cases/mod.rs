@@ -1,0 +1,91 @@
+//! The boot tests by name.
+
+mod bad_input;
+mod devices;
+mod kernels;
+mod life;
+mod loads;
+mod sizes;
+
+use anyhow::Result;
+
+use super::room::Room;
+
+/// A boot test.
+pub struct Case {
+    /// Its name, on the command line and in docs/specification.md.
+    pub name: &'static str,
+    /// What it shows.
+    pub about: &'static str,
+    /// CPUs of its machine.
+    pub cpus: u32,
+    /// Seconds that it takes on two quiet cores; ten times that is a hang.
+    pub normal: u64,
+    /// Only with `--long`.
+    pub long: bool,
+    /// The test.
+    pub run: Run,
+}
+
+type Run = fn(&mut Room<'_>) -> Result<()>;
+
+const fn case(name: &'static str, cpus: u32, normal: u64, about: &'static str, run: Run) -> Case {
+    Case { name, about, cpus, normal, long: false, run }
+}
+
+const fn long(mut case: Case) -> Case {
+    case.long = true;
+    case
+}
+
+/// All of them.
+pub const ALL: &[Case] = &[
+    case("smp1", 1, 15, "one CPU: Dom0 sees Xen and is the control domain", sizes::smp),
+    case("smp2", 2, 20, "two CPUs, two vcpus", sizes::smp),
+    case("smp4", 4, 40, "four CPUs, four vcpus", sizes::smp),
+    case("mem512", 1, 15, "a machine of 512 MiB, all of it Dom0's", sizes::mem512),
+    case("mem6g", 1, 30, "a machine of 6 GiB, most of it Dom0's", sizes::mem6g),
+    case("max-vcpus", 2, 20, "dom0_max_vcpus limits Dom0's vcpus", sizes::max_vcpus),
+    case("exec-status", 1, 15, "run --exec ends with the command's status", sizes::status),
+    case("bzimage", 1, 40, "the hypervisor decompresses a bzImage", sizes::bzimage),
+    case("iso", 1, 40, "GRUB boots the same from a CD (Multiboot 2)", life::iso),
+    case("poweroff", 1, 15, "Dom0 powers off by ACPI", life::poweroff),
+    case("reboot", 1, 15, "Dom0 reboots", life::reboot),
+    case("crash", 1, 20, "Dom0's crash dumps its state and reboots", life::crash),
+    case("crash-noreboot", 1, 20, "with noreboot the machine stays after Dom0's crash", life::crash_noreboot),
+    case("idle", 2, 30, "idle vcpus let the CPUs sleep, timers still fire", life::idle),
+    case("loads-1", 1, 40, "fork, mmap, signal, FPU and timer load on one vcpu", loads::one),
+    case("loads-2", 2, 50, "the same on two vcpus", loads::two),
+    case("loads-4", 2, 60, "the same on four vcpus that share two CPUs", loads::four),
+    long(case("loads-4-long", 2, 400, "the same, ten times as long", loads::four_long)),
+    case("virtio-blk", 1, 20, "a virtio disk keeps what Dom0 writes", devices::virtio_blk),
+    case("virtio-net", 1, 20, "a virtio network card carries pings", devices::virtio_net),
+    case("ahci", 1, 20, "an AHCI disk keeps what Dom0 writes", devices::ahci),
+    case("e1000", 1, 20, "an e1000 network card carries pings", devices::e1000),
+    case("rtc", 1, 15, "Dom0 reads the clock chip and its time agrees", devices::rtc),
+    case("msi-off", 1, 20, "a virtio disk by its interrupt line", devices::virtio_intx),
+    case("kernel-smap", 1, 10, "SMAP on, a guest that makes no far return: copies, traps, user mode", kernels::smap),
+    case("kernel-abuse", 1, 10, "every hypercall with bad pointers, frames and numbers gives an errno", kernels::abuse),
+    case("kernel-churn-2", 2, 20, "page tables of two vcpus change at once, flushes cross", kernels::churn),
+    case("kernel-churn-4", 4, 40, "page tables of four vcpus change at once, flushes cross", kernels::churn),
+    long(case("kernel-churn-long", 4, 200, "the same, ten times as long", kernels::churn_long)),
+    case("kernel-wild", 1, 20, "a wild Dom0 is killed and the hypervisor says why", kernels::wild),
+    case("bad-no-module", 1, 3, "no kernel: one clear line", bad_input::no_module),
+    case("bad-not-elf", 1, 3, "a kernel that is none: one clear line", bad_input::not_elf),
+    case("bad-truncated-elf", 1, 5, "an ELF kernel cut short: one clear line", bad_input::truncated_elf),
+    case("bad-truncated-bz", 1, 20, "a bzImage cut short: one clear line", bad_input::truncated_bzimage),
+    case("bad-not-pv", 1, 3, "an ELF file that is no PV kernel: one clear line", bad_input::not_pv),
+    case("bad-initrd", 1, 5, "an initrd that does not fit: one clear line", bad_input::initrd_too_large),
+    case("bad-memory", 1, 3, "too little memory: one clear line", bad_input::too_little_memory),
+    case("bad-dom0-mem", 1, 5, "dom0_mem beyond the machine: one clear line", bad_input::dom0_mem_too_large),
+    case("bad-sched", 1, 15, "an unknown scheduler is named in a warning", bad_input::unknown_sched),
+    case("bad-option", 1, 15, "an unknown option is named in a warning", bad_input::unknown_option),
+];
+
+/// Prints names and what each shows.
+pub fn list() {
+    for case in ALL {
+        let note = if case.long { " (--long)" } else { "" };
+        println!("{:<18} {}{note}", case.name, case.about);
+    }
+}

@@ -1,0 +1,68 @@
+//! The tests that need no guest: `cargo test`, its counts added up.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+
+use super::Tally;
+use crate::progress::note;
+use crate::workspace;
+
+/// Runs them; `long` sets `PARAVANE_LONG`, by which tests choose how much they try.
+pub fn run(long: bool) -> Result<Tally> {
+    let begun = Instant::now();
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut line = Command::new(cargo);
+    line.current_dir(workspace::root()).args(["test", "--quiet", "--no-fail-fast"]);
+    if long {
+        line.env("PARAVANE_LONG", "1");
+    }
+    let mut child = line.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("cannot run cargo test")?;
+    let mut tally = Tally::default();
+    if let Some(stdout) = child.stdout.take() {
+        for text in BufReader::new(stdout).lines() {
+            let text = text?;
+            match counts(&text) {
+                Some(part) => tally.add(part),
+                // Progress dots of passing tests say nothing.
+                None if text.trim().is_empty() || text.starts_with("running ") || text.starts_with("....") => {}
+                None => println!("{text}"),
+            }
+        }
+    }
+    // Tests that do not compile have no counts.
+    if !child.wait()?.success() && tally.failed == 0 {
+        tally.failed = 1;
+    }
+    note(format!(
+        "host: {} passed, {} failed, {:.1} s",
+        tally.passed,
+        tally.failed,
+        begun.elapsed().as_secs_f64()
+    ));
+    Ok(tally)
+}
+
+/// Reads `test result: ok. 12 passed; 0 failed; …`.
+fn counts(line: &str) -> Option<Tally> {
+    let rest = line.strip_prefix("test result: ")?;
+    let number = |word: &str| {
+        let before = rest.split(';').find_map(|part| part.trim().strip_suffix(word))?;
+        before.split_whitespace().next_back()?.parse().ok()
+    };
+    Some(Tally { passed: number(" passed")?, failed: number(" failed")? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::counts;
+
+    #[test]
+    fn results_are_counted() {
+        let tally = counts("test result: FAILED. 12 passed; 3 failed; 1 ignored; 0 measured; 0 filtered out").unwrap();
+        assert_eq!((tally.passed, tally.failed), (12, 3));
+        assert!(counts("running 3 tests").is_none());
+    }
+}

@@ -1,0 +1,166 @@
+//! What a boot test works with: a machine to put together, a guest to talk to, a log.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use super::cases::Case;
+use crate::dom0::initramfs::Additions;
+use crate::machine::Machine;
+use crate::machine::guest::Guest;
+use crate::run::{self, RunArgs};
+use crate::setup::Overrides;
+use crate::workspace::{self, Scratch};
+
+/// A hang is what takes this many times the normal time.
+const HANG_FACTOR: u64 = 10;
+
+/// What all tests share.
+#[derive(Debug)]
+pub struct Shared {
+    /// Given kernel and QEMU.
+    pub over: Overrides,
+    /// The hypervisor under test.
+    pub hv: PathBuf,
+    /// Whether the long forms were asked for.
+    pub long: bool,
+}
+
+impl Shared {
+    /// For one run of the tests.
+    pub fn new(over: Overrides, hv: PathBuf, long: bool) -> Result<Self> {
+        // Boot tests make their own RAM disks.
+        Ok(Self { over: Overrides { initrd: None, ..over }, hv, long })
+    }
+}
+
+/// One test's surroundings.
+#[derive(Debug)]
+pub struct Room<'a> {
+    /// Shared by all tests.
+    pub shared: &'a Shared,
+    /// Options of the machine, to be changed before it boots.
+    pub args: RunArgs,
+    /// More files for Dom0.
+    pub files: Vec<(String, Vec<u8>)>,
+    name: &'static str,
+    limit: Duration,
+    scratch: Scratch,
+    console: String,
+}
+
+impl<'a> Room<'a> {
+    /// An empty room for a test.
+    pub fn new(case: &Case, shared: &'a Shared) -> Result<Self> {
+        let mut args = RunArgs::plain();
+        args.smp = case.cpus;
+        args.hv = Some(shared.hv.clone());
+        let limit = Duration::from_secs(case.normal * HANG_FACTOR);
+        let scratch = Scratch::new()?;
+        Ok(Self { shared, args, files: Vec::new(), name: case.name, limit, scratch, console: String::new() })
+    }
+
+    /// The longest that anything here may take.
+    pub fn limit(&self) -> Duration {
+        self.limit
+    }
+
+    /// A folder for files.
+    pub fn scratch(&self) -> &Path {
+        self.scratch.path()
+    }
+
+    /// A file of zeros in that folder.
+    pub fn blank_file(&self, name: &str, bytes: u64) -> Result<PathBuf> {
+        let path = self.scratch().join(name);
+        std::fs::File::create(&path)?.set_len(bytes)?;
+        Ok(path)
+    }
+
+    /// Puts the machine together; `command` and its mark go into the RAM disk.
+    pub fn machine(&self, command: Option<(String, String)>) -> Result<Machine> {
+        let additions = Additions { command, files: self.files.clone() };
+        let mut machine = run::machine(&self.args, &self.shared.over, &additions, self.scratch())?;
+        machine.qmp = Some(self.scratch().join("qmp"));
+        Ok(machine)
+    }
+
+    /// Boots, runs a command in Dom0 and gives its output, its status and the guest that is about to power off.
+    pub fn exec(&mut self, command: &str) -> Result<(String, u8, Guest)> {
+        let mark = run::fresh_mark();
+        let machine = self.machine(Some((command.to_owned(), mark.clone())))?;
+        match run::command_in_dom0(&machine, &mark, self.limit, |_, _| {}) {
+            Ok(finished) => {
+                self.keep(&finished.guest);
+                Ok((finished.output, finished.status, finished.guest))
+            }
+            Err(failed) => {
+                self.console.push_str(&failed.console);
+                Err(failed.error)
+            }
+        }
+    }
+
+    /// Runs a command that must succeed and gives its output.
+    pub fn must(&mut self, command: &str) -> Result<String> {
+        let (output, status, _) = self.exec(command)?;
+        ensure!(status == 0, "the command ended with {status}; it printed:\n{output}");
+        Ok(output)
+    }
+
+    /// Boots a machine and waits for the first of some texts, in lower case, that must come.
+    pub fn expect_any(&mut self, machine: &Machine, texts: &[&str]) -> Result<Guest> {
+        let guest = Guest::start(&mut machine.command())?;
+        let seen = guest.wait_for(self.limit, |text| {
+            let text = text.to_lowercase();
+            texts.iter().any(|wanted| text.contains(wanted)).then_some(())
+        });
+        self.keep(&guest);
+        match seen {
+            crate::machine::guest::Seen::Found(()) => Ok(guest),
+            _ => bail!("none of these came: {texts:?}"),
+        }
+    }
+
+    /// Takes over what a guest has printed.
+    pub fn keep(&mut self, guest: &Guest) {
+        self.console = guest.text();
+    }
+
+    /// The last console text that was kept.
+    pub fn console(&self) -> &str {
+        &self.console
+    }
+
+    /// Waits for the machine's own end.
+    pub fn expect_end(&mut self, mut guest: Guest) -> Result<()> {
+        let ended = guest.wait_end(self.limit);
+        self.keep(&guest);
+        let status = ended?;
+        ensure!(status.success(), "QEMU ended with {status}");
+        Ok(())
+    }
+
+    /// Writes the console to its log file.
+    pub fn write_log(&self) -> PathBuf {
+        let path = workspace::image_dir().join("logs").join(format!("{}.log", self.name));
+        // The log is a help; the test's result does not depend on it.
+        let _ = std::fs::write(&path, &self.console);
+        path
+    }
+
+    /// The end of the console's text, indented.
+    pub fn tail(&self) -> String {
+        let lines: Vec<&str> = self.console.lines().collect();
+        let from = lines.len().saturating_sub(40);
+        lines[from..].iter().map(|line| format!("    {line}\n")).collect()
+    }
+
+    /// Reads a file for Dom0.
+    pub fn add_file(&mut self, name: &str, path: &Path) -> Result<()> {
+        let bytes = workspace::read(path).context("a program for Dom0")?;
+        self.files.push((name.to_owned(), bytes));
+        Ok(())
+    }
+}
