@@ -1,6 +1,7 @@
 //! Paravane's one command: `cargo xtask …` builds, boots, tests and measures the hypervisor.
 #![allow(unreachable_pub, reason = "a program's modules speak to each other only")]
 
+mod bench;
 mod command;
 mod dom0;
 mod gdb;
@@ -61,7 +62,7 @@ enum Sub {
     Gdb(gdb::GdbArgs),
     /// Check the rules of the house that the compiler does not know
     #[command(after_help = "Examples:
-  cargo xtask lint    file length, assembly, unsafe code, dependencies, floating point")]
+  cargo xtask lint    file length, places of assembly, directions of dependencies, tests named in the docs")]
     Lint,
     /// Format, clippy, lint and host tests: before every push
     #[command(after_help = "Examples:
@@ -71,6 +72,12 @@ enum Sub {
     #[command(after_help = "Examples:
   cargo xtask size")]
     Size,
+    /// Measure Linux alone, on stock Xen and on Paravane, and write docs/benchmarks.md
+    #[command(after_help = "Examples:
+  cargo xtask bench                          everything; takes the better part of an hour
+  cargo xtask bench --only fork --rounds 1   a quick look at one load
+  cargo xtask bench --no-loads               boot time, memory kept, instructions by path")]
+    Bench(bench::BenchArgs),
     /// Write a CD from which GRUB boots hypervisor and Dom0
     #[command(after_help = "Examples:
   cargo xtask iso
@@ -96,6 +103,7 @@ fn main() -> ExitCode {
         Sub::Lint => lint::lint().map(|()| ExitCode::SUCCESS),
         Sub::Prepush => prepush::prepush().map(|()| ExitCode::SUCCESS),
         Sub::Size => size::size().map(|()| ExitCode::SUCCESS),
+        Sub::Bench(args) => bench::bench(&args, over),
         Sub::Iso(args) => iso::iso(&args, over),
         Sub::Test(args) => test::test(&args, over),
         Sub::Run(args) => run::run(&args, over),

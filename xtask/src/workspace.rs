@@ -3,6 +3,7 @@
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result};
 
@@ -32,6 +33,12 @@ pub fn cache(name: &str) -> Result<PathBuf> {
     Ok(dir)
 }
 
+/// A number that this process has not had before.
+fn fresh_number() -> u32 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
 /// A folder for what one process needs while it runs, removed with the value.
 #[derive(Debug)]
 pub struct Scratch(PathBuf);
@@ -39,9 +46,7 @@ pub struct Scratch(PathBuf);
 impl Scratch {
     /// Makes an empty folder under `target/`.
     pub fn new() -> Result<Self> {
-        use std::sync::atomic::{AtomicU32, Ordering};
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("run-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let name = format!("run-{}-{}", std::process::id(), fresh_number());
         let dir = cache("scratch")?.join(name);
         if dir.exists() {
             fs::remove_dir_all(&dir)?;
@@ -70,7 +75,8 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
 
 /// Writes a file by way of a temporary one, so that a broken run leaves no half file behind.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    let part = path.with_extension(format!("part{}", std::process::id()));
+    // Threads may write the same file at once; the last one wins, and none leaves a mixture.
+    let part = path.with_extension(format!("part{}-{}", std::process::id(), fresh_number()));
     fs::write(&part, bytes).with_context(|| format!("cannot write {}", part.display()))?;
     fs::rename(&part, path).with_context(|| format!("cannot write {}", path.display()))
 }

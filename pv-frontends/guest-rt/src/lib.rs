@@ -40,7 +40,7 @@ static START_INFO: AtomicUsize = AtomicUsize::new(0);
 
 /// What the domain builder said at start of day.
 pub fn start_info() -> &'static start_info {
-    // SAFETY: set once by `guest_start` to the builder's page, which stays mapped and unchanged; nothing reads it before.
+    // SAFETY: set once by `guest_start`, before any other code, to the builder's page, which stays as it is.
     unsafe { &*(START_INFO.load(Ordering::Relaxed) as *const start_info) }
 }
 

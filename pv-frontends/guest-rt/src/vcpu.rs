@@ -23,15 +23,20 @@ pub struct PerVcpu {
     pub upcalls: AtomicU64,
 }
 
-const NEW: PerVcpu = PerVcpu {
-    number: AtomicU64::new(0),
-    reserved: AtomicU64::new(0),
-    user_return: AtomicU64::new(0),
-    recovery: [const { AtomicU64::new(0) }; 2],
-    caught: [const { AtomicU64::new(0) }; 4],
-    upcalls: AtomicU64::new(0),
-};
-static VCPUS: [PerVcpu; MAX_VCPUS] = [NEW; MAX_VCPUS];
+impl PerVcpu {
+    const fn new() -> PerVcpu {
+        PerVcpu {
+            number: AtomicU64::new(0),
+            reserved: AtomicU64::new(0),
+            user_return: AtomicU64::new(0),
+            recovery: [const { AtomicU64::new(0) }; 2],
+            caught: [const { AtomicU64::new(0) }; 4],
+            upcalls: AtomicU64::new(0),
+        }
+    }
+}
+
+static VCPUS: [PerVcpu; MAX_VCPUS] = [const { PerVcpu::new() }; MAX_VCPUS];
 
 /// Memory that only the processor writes, through a stack pointer.
 #[repr(C, align(4096))]

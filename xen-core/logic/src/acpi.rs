@@ -46,14 +46,20 @@ impl Rsdp {
             return None;
         }
         let rsdt = u32_at(data, 16)?;
-        let extended = if first[15] >= 2 { data.get(..36).filter(|d| checksum_ok(d)) } else { None };
+        let extended = if first[15] >= 2 {
+            data.get(..36).filter(|d| checksum_ok(d))
+        } else {
+            None
+        };
         let xsdt = extended.and_then(|d| u64_at(d, 24)).filter(|a| *a != 0);
         Some(Self { rsdt, xsdt })
     }
 
     /// Looks for a root pointer on each 16-byte boundary of `area`; also gives its place.
     pub fn search(area: &[u8]) -> Option<(usize, Self)> {
-        (0..area.len()).step_by(16).find_map(|at| Some((at, Self::parse(&area[at..])?)))
+        (0..area.len())
+            .step_by(16)
+            .find_map(|at| Some((at, Self::parse(&area[at..])?)))
     }
 }
 
@@ -76,7 +82,13 @@ pub fn table(data: &[u8]) -> Option<&[u8]> {
 pub fn root_entries(root: &[u8], wide: bool) -> impl Iterator<Item = u64> + '_ {
     let size = if wide { 8 } else { 4 };
     let body = root.get(HEADER_LEN..).unwrap_or(&[]);
-    body.chunks_exact(size).filter_map(move |c| if wide { u64_at(c, 0) } else { u32_at(c, 0).map(u64::from) })
+    body.chunks_exact(size).filter_map(move |c| {
+        if wide {
+            u64_at(c, 0)
+        } else {
+            u32_at(c, 0).map(u64::from)
+        }
+    })
 }
 
 /// A processor of the MADT that can be started.
@@ -148,7 +160,9 @@ impl Madt {
         };
         let mut rest = &table[44..];
         while let [kind, len, ..] = *rest {
-            let Some(entry) = rest.get(..len as usize).filter(|e| e.len() >= 2) else { break };
+            let Some(entry) = rest.get(..len as usize).filter(|e| e.len() >= 2) else {
+                break;
+            };
             // An entry too short for its kind is left out.
             let _ = madt.add(kind, entry);
             rest = &rest[entry.len()..];
@@ -159,18 +173,34 @@ impl Madt {
     fn add(&mut self, kind: u8, e: &[u8]) -> Option<()> {
         match kind {
             0 => self.add_cpu(u8_at(e, 3)?.into(), u8_at(e, 2)?.into(), u32_at(e, 4)?, 0xff),
-            1 => self.ioapics.push(IoApic { id: u8_at(e, 2)?, address: u32_at(e, 4)?, gsi_base: u32_at(e, 8)? }),
-            2 => self.overrides.push(Override { irq: u8_at(e, 3)?, gsi: u32_at(e, 4)?, flags: u16_at(e, 8)? }),
+            1 => self.ioapics.push(IoApic {
+                id: u8_at(e, 2)?,
+                address: u32_at(e, 4)?,
+                gsi_base: u32_at(e, 8)?,
+            }),
+            2 => self.overrides.push(Override {
+                irq: u8_at(e, 3)?,
+                gsi: u32_at(e, 4)?,
+                flags: u16_at(e, 8)?,
+            }),
             4 => {
                 let acpi_id = match u8_at(e, 2)? {
                     0xff => u32::MAX,
                     id => id.into(),
                 };
-                self.nmis.push(LocalNmi { acpi_id, flags: u16_at(e, 3)?, lint: u8_at(e, 5)? });
+                self.nmis.push(LocalNmi {
+                    acpi_id,
+                    flags: u16_at(e, 3)?,
+                    lint: u8_at(e, 5)?,
+                });
             }
             5 => self.lapic_address = u64_at(e, 4)?,
             9 => self.add_cpu(u32_at(e, 4)?, u32_at(e, 12)?, u32_at(e, 8)?, u32::MAX),
-            10 => self.nmis.push(LocalNmi { flags: u16_at(e, 2)?, acpi_id: u32_at(e, 4)?, lint: u8_at(e, 8)? }),
+            10 => self.nmis.push(LocalNmi {
+                flags: u16_at(e, 2)?,
+                acpi_id: u32_at(e, 4)?,
+                lint: u8_at(e, 8)?,
+            }),
             _ => {}
         }
         Some(())
@@ -194,7 +224,10 @@ pub struct Register {
 }
 
 fn register_at(t: &[u8], at: usize) -> Option<Register> {
-    let register = Register { space: u8_at(t, at)?, address: u64_at(t, at + 4)? };
+    let register = Register {
+        space: u8_at(t, at)?,
+        address: u64_at(t, at + 4)?,
+    };
     (register.address != 0).then_some(register)
 }
 
@@ -241,7 +274,11 @@ impl Fadt {
             pm1_control: [port(64, 172), port(68, 184)],
             pm_timer: port(76, 208),
             pm_timer_wide: flags & 1 << 8 != 0,
-            reset: if has_reset { register_at(t, 116).zip(u8_at(t, 128)) } else { None },
+            reset: if has_reset {
+                register_at(t, 116).zip(u8_at(t, 128))
+            } else {
+                None
+            },
             boot_flags: u16_at(t, 109)?,
         })
     }
@@ -268,8 +305,12 @@ pub struct EcamRange {
 /// The ranges of an MCFG.
 pub fn parse_mcfg(t: &[u8]) -> Vec<EcamRange> {
     let range = |e: &[u8]| {
-        let range =
-            EcamRange { base: u64_at(e, 0)?, segment: u16_at(e, 8)?, first_bus: u8_at(e, 10)?, last_bus: u8_at(e, 11)? };
+        let range = EcamRange {
+            base: u64_at(e, 0)?,
+            segment: u16_at(e, 8)?,
+            first_bus: u8_at(e, 10)?,
+            last_bus: u8_at(e, 11)?,
+        };
         (range.base != 0 && range.first_bus <= range.last_bus).then_some(range)
     };
     t.get(44..).unwrap_or(&[]).chunks_exact(16).filter_map(range).collect()

@@ -33,9 +33,30 @@ fn madt() {
     assert!(madt.has_pic);
     let ids: Vec<_> = madt.cpus.iter().map(|c| (c.apic_id, c.acpi_id)).collect();
     assert_eq!(ids, [(0, 0), (1, 1), (300, 7)]);
-    assert_eq!(madt.ioapics, [IoApic { id: 5, address: 0xfec0_0000, gsi_base: 0 }]);
-    assert_eq!(madt.overrides, [Override { irq: 0, gsi: 2, flags: 0 }]);
-    assert_eq!(madt.nmis, [LocalNmi { acpi_id: u32::MAX, flags: 0, lint: 1 }]);
+    assert_eq!(
+        madt.ioapics,
+        [IoApic {
+            id: 5,
+            address: 0xfec0_0000,
+            gsi_base: 0
+        }]
+    );
+    assert_eq!(
+        madt.overrides,
+        [Override {
+            irq: 0,
+            gsi: 2,
+            flags: 0
+        }]
+    );
+    assert_eq!(
+        madt.nmis,
+        [LocalNmi {
+            acpi_id: u32::MAX,
+            flags: 0,
+            lint: 1
+        }]
+    );
 }
 
 #[test]
@@ -58,10 +79,19 @@ fn checksum_and_length_count() {
 #[test]
 fn root_pointer() {
     let mut area = vec![0u8; 256];
-    let mut r = *b"RSD PTR \0BOCHS \0\0\0\0\x40\x12";
+    let mut r = *b"RSD PTR \0BOCHS \0\0\0\x40\x12";
     r[8] = r.iter().fold(0u8, |s, b| s.wrapping_sub(*b));
     area[48..48 + 20].copy_from_slice(&r);
-    assert_eq!(Rsdp::search(&area), Some((48, Rsdp { rsdt: 0x1240_0000, xsdt: None })));
+    assert_eq!(
+        Rsdp::search(&area),
+        Some((
+            48,
+            Rsdp {
+                rsdt: 0x1240_0000,
+                xsdt: None
+            }
+        ))
+    );
     area[60] ^= 1;
     assert_eq!(Rsdp::search(&area), None);
 }
@@ -71,8 +101,19 @@ fn mcfg_and_hpet() {
     let mut body = vec![0; 8];
     body.extend([0, 0, 0, 0xb0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0, 0, 0, 0]);
     let t = build(b"MCFG", &body);
-    assert_eq!(parse_mcfg(&t), [EcamRange { base: 0xb000_0000, segment: 0, first_bus: 0, last_bus: 255 }]);
-    let t = build(b"HPET", &[1, 0x86, 0x80, 0x80, 0, 64, 0, 0, 0, 0, 0xd0, 0xfe, 0, 0, 0, 0]);
+    assert_eq!(
+        parse_mcfg(&t),
+        [EcamRange {
+            base: 0xb000_0000,
+            segment: 0,
+            first_bus: 0,
+            last_bus: 255
+        }]
+    );
+    let t = build(
+        b"HPET",
+        &[1, 0x86, 0x80, 0x80, 0, 64, 0, 0, 0, 0, 0xd0, 0xfe, 0, 0, 0, 0],
+    );
     assert_eq!(parse_hpet(&t), Some(0xfed0_0000));
 }
 

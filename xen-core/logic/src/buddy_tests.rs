@@ -14,7 +14,10 @@ struct Table {
 
 impl Table {
     fn new(frames: usize) -> Self {
-        Self { blocks: vec![None; frames], links: vec![(NIL, NIL); frames] }
+        Self {
+            blocks: vec![None; frames],
+            links: vec![(NIL, NIL); frames],
+        }
     }
 }
 
@@ -53,7 +56,9 @@ fn op() -> impl Strategy<Value = Op> {
 
 /// Blocks by first frame: what lies where, with no overlap.
 fn free_blocks(table: &Table) -> BTreeMap<u32, u8> {
-    (0..FRAMES).filter_map(|f| table.block(f).map(|(order, _)| (f, order))).collect()
+    (0..FRAMES)
+        .filter_map(|f| table.block(f).map(|(order, _)| (f, order)))
+        .collect()
 }
 
 fn check(buddy: &Buddy, table: &Table, held: &[(u32, u8)]) -> Result<(), TestCaseError> {
@@ -65,7 +70,11 @@ fn check(buddy: &Buddy, table: &Table, held: &[(u32, u8)]) -> Result<(), TestCas
             owner[f as usize] += 1;
         }
         let twin = start ^ 1 << order;
-        prop_assert!(order == MAX_ORDER || free.get(&twin) != Some(&order), "unmerged buddies at {}", start);
+        prop_assert!(
+            order == MAX_ORDER || free.get(&twin) != Some(&order),
+            "unmerged buddies at {}",
+            start
+        );
     }
     for &(start, order) in held {
         for f in start..start + (1 << order) {

@@ -36,11 +36,19 @@ impl fmt::Display for BzImageError {
         match self {
             BzImageError::NotBzImage => write!(f, "neither an ELF file nor a bzImage"),
             BzImageError::TooOld(version) => {
-                write!(f, "bzImage has boot protocol {}.{:02}, needed is 2.08", version >> 8, version & 255)
+                write!(
+                    f,
+                    "bzImage has boot protocol {}.{:02}, needed is 2.08",
+                    version >> 8,
+                    version & 255
+                )
             }
             BzImageError::Truncated => write!(f, "truncated bzImage: it ends before the end of its payload"),
             BzImageError::UnknownPacking([a, b, c, d]) => {
-                write!(f, "bzImage payload is packed in an unknown way (it starts with {a:02x}{b:02x}{c:02x}{d:02x})")
+                write!(
+                    f,
+                    "bzImage payload is packed in an unknown way (it starts with {a:02x}{b:02x}{c:02x}{d:02x})"
+                )
             }
         }
     }
@@ -81,7 +89,9 @@ pub fn payload(bytes: &[u8]) -> Result<Payload<'_>, BzImageError> {
     };
     let offset = u32_at(bytes, 0x248).ok_or(BzImageError::Truncated)? as usize;
     let len = u32_at(bytes, 0x24c).ok_or(BzImageError::Truncated)? as usize;
-    let start = ((setup_sectors + 1) * 512).checked_add(offset).ok_or(BzImageError::Truncated)?;
+    let start = ((setup_sectors + 1) * 512)
+        .checked_add(offset)
+        .ok_or(BzImageError::Truncated)?;
     let end = start.checked_add(len).ok_or(BzImageError::Truncated)?;
     let data = bytes.get(start..end).ok_or(BzImageError::Truncated)?;
     describe(data)
@@ -98,16 +108,30 @@ const MAGICS: [(&[u8], Packing); 5] = [
 
 /// Linux's build appends the unpacked length in four bytes (gzip's own trailer serves as that).
 fn describe(data: &[u8]) -> Result<Payload<'_>, BzImageError> {
-    let first: [u8; 4] = data.get(..4).and_then(|b| b.try_into().ok()).ok_or(BzImageError::Truncated)?;
-    let packing = MAGICS.iter().find(|(magic, _)| data.starts_with(magic)).map(|(_, packing)| *packing);
+    let first: [u8; 4] = data
+        .get(..4)
+        .and_then(|b| b.try_into().ok())
+        .ok_or(BzImageError::Truncated)?;
+    let packing = MAGICS
+        .iter()
+        .find(|(magic, _)| data.starts_with(magic))
+        .map(|(_, packing)| *packing);
     let packing = packing.ok_or(BzImageError::UnknownPacking(first))?;
     if packing == Packing::Plain {
-        return Ok(Payload { packing, data, unpacked_len: data.len() });
+        return Ok(Payload {
+            packing,
+            data,
+            unpacked_len: data.len(),
+        });
     }
     let tail = data.len() - 4;
     let unpacked_len = u32_at(data, tail).ok_or(BzImageError::Truncated)? as usize;
     let data = if packing == Packing::Gzip { data } else { &data[..tail] };
-    Ok(Payload { packing, data, unpacked_len })
+    Ok(Payload {
+        packing,
+        data,
+        unpacked_len,
+    })
 }
 
 #[cfg(test)]

@@ -36,7 +36,10 @@ fn refusals() {
     assert_eq!(payload(&good[..good.len() - 1]), Err(BzImageError::Truncated));
     assert_eq!(payload(&good[..0x20a]), Err(BzImageError::Truncated));
     assert_eq!(payload(b"MZ"), Err(BzImageError::NotBzImage));
-    assert_eq!(payload(&image(b"BZh9....")), Err(BzImageError::UnknownPacking(*b"BZh9")));
+    assert_eq!(
+        payload(&image(b"BZh9....")),
+        Err(BzImageError::UnknownPacking(*b"BZh9"))
+    );
     assert_eq!(payload(&image(b"\x1f")), Err(BzImageError::Truncated));
     let mut old = good;
     old[0x206] = 7;

@@ -45,7 +45,10 @@ impl Threshold {
     fn parse(text: &str) -> Option<Self> {
         let (always, limited) = text.split_once('/').unwrap_or((text, text));
         let (always, limited) = (Level::parse(always)?, Level::parse(limited)?);
-        Some(Self { always, limited: limited.max(always) })
+        Some(Self {
+            always,
+            limited: limited.max(always),
+        })
     }
 }
 
@@ -64,9 +67,19 @@ pub struct Com {
 
 impl Com {
     /// The usual first port.
-    pub const COM1: Com = Com { baud: None, line: 3, port: 0x3f8, irq: 4 };
+    pub const COM1: Com = Com {
+        baud: None,
+        line: 3,
+        port: 0x3f8,
+        irq: 4,
+    };
     /// The usual second port.
-    pub const COM2: Com = Com { baud: None, line: 3, port: 0x2f8, irq: 3 };
+    pub const COM2: Com = Com {
+        baud: None,
+        line: 3,
+        port: 0x2f8,
+        irq: 3,
+    };
 
     /// `BAUD[,DPS[,PORT[,IRQ]]]`: `115200,8n1,0x3f8,4`; `auto` for BAUD keeps the firmware's rate.
     fn parse(self, text: &str) -> Option<Self> {
@@ -74,7 +87,9 @@ impl Com {
         let mut parts = text.split(',');
         com.baud = match parts.next()? {
             "auto" => None,
-            rate => Some(parse_number(rate)?).filter(|r| (1..=115_200).contains(r)).map(Some)?,
+            rate => Some(parse_number(rate)?)
+                .filter(|r| (1..=115_200).contains(r))
+                .map(Some)?,
         };
         if let Some(format) = parts.next().filter(|p| !p.is_empty()) {
             com.line = parse_line_format(format)?;
@@ -109,7 +124,11 @@ fn parse_line_format(text: &str) -> Option<u8> {
 fn parse_number(text: &str) -> Option<u32> {
     match text.strip_prefix("0x") {
         Some(hex) => u32::from_str_radix(hex, 16).ok(),
-        None => text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten(),
+        None => text
+            .bytes()
+            .all(|b| b.is_ascii_digit())
+            .then(|| text.parse().ok())
+            .flatten(),
     }
 }
 
@@ -145,9 +164,18 @@ impl VcpuRange {
     fn parse(text: &str) -> Option<Self> {
         let range = match text.split_once('-') {
             None => parse_number(text).map(|n| Self { min: n, max: n }),
-            Some((min, "")) => Some(Self { min: parse_number(min)?, max: u32::MAX }),
-            Some(("", max)) => Some(Self { min: 1, max: parse_number(max)? }),
-            Some((min, max)) => Some(Self { min: parse_number(min)?, max: parse_number(max)? }),
+            Some((min, "")) => Some(Self {
+                min: parse_number(min)?,
+                max: u32::MAX,
+            }),
+            Some(("", max)) => Some(Self {
+                min: 1,
+                max: parse_number(max)?,
+            }),
+            Some((min, max)) => Some(Self {
+                min: parse_number(min)?,
+                max: parse_number(max)?,
+            }),
         };
         range.filter(|r| 1 <= r.min && r.min <= r.max)
     }
@@ -193,12 +221,22 @@ pub struct Options {
 impl Options {
     /// What holds if nothing is said.
     pub const DEFAULT: Options = Options {
-        loglvl: Threshold { always: Level::Info, limited: Level::Info },
-        guest_loglvl: Threshold { always: Level::Error, limited: Level::Warning },
+        loglvl: Threshold {
+            always: Level::Info,
+            limited: Level::Info,
+        },
+        guest_loglvl: Threshold {
+            always: Level::Error,
+            limited: Level::Warning,
+        },
         console: ConsolePort::Com1,
         com1: Com::COM1,
         com2: Com::COM2,
-        dom0_mem: Dom0Mem { size: None, min: None, max: None },
+        dom0_mem: Dom0Mem {
+            size: None,
+            min: None,
+            max: None,
+        },
         dom0_max_vcpus: None,
         maxcpus: None,
         noreboot: false,
@@ -223,7 +261,10 @@ impl core::fmt::Display for Problem<'_> {
             Problem::Unknown(word) => write!(f, "command line: unknown option '{word}' ignored"),
             Problem::BadValue(word) => write!(f, "command line: invalid value in '{word}', option ignored"),
             Problem::UnknownScheduler(name) => {
-                write!(f, "command line: unknown scheduler '{name}' in 'sched={name}', using credit")
+                write!(
+                    f,
+                    "command line: unknown scheduler '{name}' in 'sched={name}', using credit"
+                )
             }
         }
     }
@@ -298,7 +339,9 @@ pub fn value<'a>(text: &'a str, name: &str) -> Option<&'a str> {
 /// The arguments of a command line, after the image's name, which every loader but GRUB 2 puts first.
 pub fn strip_image_name<'a>(text: &'a str, loader: &str) -> &'a str {
     let text = text.trim_start();
-    let is_grub2 = loader.strip_prefix("GRUB ").is_some_and(|version| !version.starts_with('0'));
+    let is_grub2 = loader
+        .strip_prefix("GRUB ")
+        .is_some_and(|version| !version.starts_with('0'));
     if is_grub2 {
         return text;
     }

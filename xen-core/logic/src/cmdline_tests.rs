@@ -15,9 +15,27 @@ fn a_full_line() {
     let line = "console=com1 com1=115200,8n1,0x3f8,4 loglvl=all guest_loglvl=warning/all dom0_mem=512M,max:1G \
                 dom0_max_vcpus=1-4 noreboot sched=credit";
     let o = parse(line, |p| panic!("{p}"));
-    assert_eq!(o.loglvl, Threshold { always: Level::Debug, limited: Level::Debug });
-    assert_eq!(o.guest_loglvl, Threshold { always: Level::Warning, limited: Level::Debug });
-    assert_eq!(o.com1, Com { baud: Some(115_200), ..Com::COM1 });
+    assert_eq!(
+        o.loglvl,
+        Threshold {
+            always: Level::Debug,
+            limited: Level::Debug
+        }
+    );
+    assert_eq!(
+        o.guest_loglvl,
+        Threshold {
+            always: Level::Warning,
+            limited: Level::Debug
+        }
+    );
+    assert_eq!(
+        o.com1,
+        Com {
+            baud: Some(115_200),
+            ..Com::COM1
+        }
+    );
     assert_eq!(o.dom0_mem.size, Some(Amount::Exactly(512 << 20)));
     assert_eq!(o.dom0_max_vcpus.map(|r| r.choose(8, 32)), Some(4));
     assert!(o.noreboot);
@@ -26,9 +44,18 @@ fn a_full_line() {
 #[test]
 fn problems_are_named() {
     assert_eq!(problems("iommu=off"), ["command line: unknown option 'iommu' ignored"]);
-    assert_eq!(problems("dom0_mem=12Q"), ["command line: invalid value in 'dom0_mem=12Q', option ignored"]);
-    assert_eq!(problems("sched=fifo"), ["command line: unknown scheduler 'fifo' in 'sched=fifo', using credit"]);
-    assert_eq!(problems("com1=115200,9n1 dom0_max_vcpus=0 loglvl noreboot=maybe console=tty").len(), 5);
+    assert_eq!(
+        problems("dom0_mem=12Q"),
+        ["command line: invalid value in 'dom0_mem=12Q', option ignored"]
+    );
+    assert_eq!(
+        problems("sched=fifo"),
+        ["command line: unknown scheduler 'fifo' in 'sched=fifo', using credit"]
+    );
+    assert_eq!(
+        problems("com1=115200,9n1 dom0_max_vcpus=0 loglvl noreboot=maybe console=tty").len(),
+        5
+    );
     assert!(problems("noreboot=off -- root=/dev/sda").is_empty());
 }
 

@@ -64,7 +64,12 @@ impl fmt::Display for LayoutError {
                 mib(given)
             ),
             LayoutError::TooSmall { needed, given, .. } => {
-                write!(f, "too little memory for Dom0: needed are {} MiB, it has {} MiB", mib(needed), mib(given))
+                write!(
+                    f,
+                    "too little memory for Dom0: needed are {} MiB, it has {} MiB",
+                    mib(needed),
+                    mib(given)
+                )
             }
         }
     }
@@ -87,7 +92,11 @@ impl TableCount {
         const fn touched(start: u64, end: u64, span: u64) -> u64 {
             (end - 1) / span - start / span + 1
         }
-        Self { l1: touched(start, end, SPANS[0]), l2: touched(start, end, SPANS[1]), l3: touched(start, end, SPANS[2]) }
+        Self {
+            l1: touched(start, end, SPANS[0]),
+            l2: touched(start, end, SPANS[1]),
+            l3: touched(start, end, SPANS[2]),
+        }
     }
 
     /// All of them.
@@ -159,10 +168,22 @@ impl Layout {
     /// # Errors
     /// What makes one impossible.
     pub fn compute(ask: &Request) -> Result<Self, LayoutError> {
-        let p2m_pages = ask.nr_pages.checked_mul(8).ok_or(LayoutError::BadInitP2m)?.div_ceil(PAGE);
+        let p2m_pages = ask
+            .nr_pages
+            .checked_mul(8)
+            .ok_or(LayoutError::BadInitP2m)?
+            .div_ceil(PAGE);
         let initrd_pages = ask.initrd_len.div_ceil(PAGE);
-        let small = |needed| LayoutError::TooSmall { needed, given: ask.nr_pages, initrd: initrd_pages };
-        let kernel = ask.kernel_end.checked_sub(ask.virt_base).ok_or(LayoutError::BadVirtBase)?.div_ceil(PAGE);
+        let small = |needed| LayoutError::TooSmall {
+            needed,
+            given: ask.nr_pages,
+            initrd: initrd_pages,
+        };
+        let kernel = ask
+            .kernel_end
+            .checked_sub(ask.virt_base)
+            .ok_or(LayoutError::BadVirtBase)?
+            .div_ceil(PAGE);
         // What a sum may reach is bounded here, once: every term is below 2^52 pages.
         let rough = kernel.saturating_add(initrd_pages).saturating_add(p2m_pages);
         if rough > ask.nr_pages || ask.nr_pages > 1 << 40 {
@@ -194,12 +215,21 @@ impl Layout {
         if let Some(va) = ask.init_p2m {
             p2m_va = va;
             p2m_table_count = check_p2m(va, p2m_pages, ask.virt_base, v_end)?;
-            p2m = Frames { pfn: next, count: p2m_pages };
-            p2m_tables = Frames { pfn: p2m.end(), count: p2m_table_count.total() };
+            p2m = Frames {
+                pfn: next,
+                count: p2m_pages,
+            };
+            p2m_tables = Frames {
+                pfn: p2m.end(),
+                count: p2m_table_count.total(),
+            };
             next = p2m_tables.end();
         }
         if ask.mod_start_pfn {
-            initrd = Frames { pfn: next, count: initrd_pages };
+            initrd = Frames {
+                pfn: next,
+                count: initrd_pages,
+            };
             next = initrd.end();
         }
         if next > ask.nr_pages {
@@ -228,9 +258,13 @@ impl Layout {
 fn map_range(start: u64, pages: u64) -> Result<(u64, TableCount), LayoutError> {
     let mut tables = TableCount { l1: 1, l2: 1, l3: 1 };
     loop {
-        let used = (pages + 1 + tables.total() + 1).checked_mul(PAGE).ok_or(LayoutError::BadVirtBase)?;
+        let used = (pages + 1 + tables.total() + 1)
+            .checked_mul(PAGE)
+            .ok_or(LayoutError::BadVirtBase)?;
         let stack_end = start.checked_add(used).ok_or(LayoutError::BadVirtBase)?;
-        let end = stack_end.checked_add(PADDING).and_then(|v| v.checked_next_multiple_of(SUPERPAGE));
+        let end = stack_end
+            .checked_add(PADDING)
+            .and_then(|v| v.checked_next_multiple_of(SUPERPAGE));
         let end = end.ok_or(LayoutError::BadVirtBase)?;
         let canonical = end <= 1 << 47 || start >= HOLE_END;
         if !canonical || start % SUPERPAGE != 0 {

@@ -41,7 +41,10 @@ impl fmt::Display for Dom0MemError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Dom0MemError::Syntax => {
-                write!(f, "dom0_mem= is not understood; it is written [min:SIZE,][max:SIZE,][SIZE], with K, M or G")
+                write!(
+                    f,
+                    "dom0_mem= is not understood; it is written [min:SIZE,][max:SIZE,][SIZE], with K, M or G"
+                )
             }
             Dom0MemError::Beyond { asked, free } => write!(
                 f,
@@ -86,7 +89,11 @@ fn parse_amount(text: &str) -> Option<Amount> {
         return None;
     }
     let bytes = digits.parse::<u64>().ok()?.checked_mul(1 << shift)?;
-    Some(if negative { Amount::AllBut(bytes) } else { Amount::Exactly(bytes) })
+    Some(if negative {
+        Amount::AllBut(bytes)
+    } else {
+        Amount::Exactly(bytes)
+    })
 }
 
 impl Dom0Mem {
@@ -142,7 +149,16 @@ mod tests {
         assert_eq!(parse_amount("1024M"), Some(Amount::Exactly(1 << 30)));
         assert_eq!(parse_amount("4"), Some(Amount::Exactly(4096)));
         assert_eq!(parse_amount("-1g"), Some(Amount::AllBut(1 << 30)));
-        for bad in ["", "-", "M", "1.5G", "+3M", "99999999999999999999", "18446744073709551615T", "1µ"] {
+        for bad in [
+            "",
+            "-",
+            "M",
+            "1.5G",
+            "+3M",
+            "99999999999999999999",
+            "18446744073709551615T",
+            "1µ",
+        ] {
             assert_eq!(parse_amount(bad), None, "{bad}");
         }
     }
@@ -150,22 +166,49 @@ mod tests {
     #[test]
     fn default_leaves_a_reserve() {
         let all = Dom0Mem::default().sizes(4 * GIB).unwrap();
-        assert_eq!(all, Sizes { pages: 4 * GIB - (128 << 8), max_pages: None });
+        assert_eq!(
+            all,
+            Sizes {
+                pages: 4 * GIB - (128 << 8),
+                max_pages: None
+            }
+        );
         assert_eq!(Dom0Mem::default().sizes(1000).unwrap().pages, 0);
     }
 
     #[test]
     fn limits() {
         let option = Dom0Mem::parse("1G,max:2G").unwrap();
-        assert_eq!(option.sizes(4 * GIB), Ok(Sizes { pages: GIB, max_pages: Some(2 * GIB) }));
+        assert_eq!(
+            option.sizes(4 * GIB),
+            Ok(Sizes {
+                pages: GIB,
+                max_pages: Some(2 * GIB)
+            })
+        );
         let option = Dom0Mem::parse("max:1G").unwrap();
-        assert_eq!(option.sizes(4 * GIB), Ok(Sizes { pages: GIB, max_pages: Some(GIB) }));
+        assert_eq!(
+            option.sizes(4 * GIB),
+            Ok(Sizes {
+                pages: GIB,
+                max_pages: Some(GIB)
+            })
+        );
         let option = Dom0Mem::parse("8G").unwrap();
-        assert_eq!(option.sizes(4 * GIB), Err(Dom0MemError::Beyond { asked: 8 * GIB, free: 4 * GIB }));
-        assert_eq!(Dom0Mem::parse("min:9G").unwrap().sizes(GIB).unwrap_err(), Dom0MemError::Beyond {
-            asked: 9 * GIB,
-            free: GIB
-        });
+        assert_eq!(
+            option.sizes(4 * GIB),
+            Err(Dom0MemError::Beyond {
+                asked: 8 * GIB,
+                free: 4 * GIB
+            })
+        );
+        assert_eq!(
+            Dom0Mem::parse("min:9G").unwrap().sizes(GIB).unwrap_err(),
+            Dom0MemError::Beyond {
+                asked: 9 * GIB,
+                free: GIB
+            }
+        );
         assert_eq!(Dom0Mem::parse("-1G").unwrap().sizes(4 * GIB).unwrap().pages, 3 * GIB);
         assert_eq!(Dom0Mem::parse("most:1G"), Err(Dom0MemError::Syntax));
     }

@@ -44,7 +44,11 @@ pub struct Range {
 /// Most ranges that a map holds, as in Xen's interface (`E820MAX`).
 pub const MAX_RANGES: usize = 128;
 
-const EMPTY: Range = Range { start: 0, end: 0, kind: Kind::RESERVED };
+const EMPTY: Range = Range {
+    start: 0,
+    end: 0,
+    kind: Kind::RESERVED,
+};
 
 /// Sorted ranges that do not overlap; neighbours of the same kind are one.
 #[derive(Clone, Debug)]
@@ -64,7 +68,11 @@ impl Default for Map {
 impl Map {
     /// A map without ranges.
     pub const fn new() -> Self {
-        Self { ranges: [EMPTY; MAX_RANGES], len: 0, overflowed: false }
+        Self {
+            ranges: [EMPTY; MAX_RANGES],
+            len: 0,
+            overflowed: false,
+        }
     }
 
     /// Builds a map of ranges in any order, overlapping or not; empty ones and those that wrap are dropped.
@@ -101,14 +109,22 @@ impl Map {
         // Between two neighbouring cuts the kind does not change.
         let mut at = 0;
         while let Some(next) = old.next_cut(new, at) {
-            let known = old.ranges().iter().find(|r| r.start <= at && at < r.end).map(|r| r.kind);
+            let known = old
+                .ranges()
+                .iter()
+                .find(|r| r.start <= at && at < r.end)
+                .map(|r| r.kind);
             let added = (new.start <= at && at < new.end).then_some(new.kind);
             let kind = match (known, added) {
                 (Some(a), Some(b)) => Some(if b.weight() > a.weight() { b } else { a }),
                 (a, b) => a.or(b),
             };
             if let Some(kind) = kind {
-                self.append(Range { start: at, end: next, kind });
+                self.append(Range {
+                    start: at,
+                    end: next,
+                    kind,
+                });
             }
             at = next;
         }
@@ -116,7 +132,11 @@ impl Map {
 
     /// The first start or end after `at`, of this map's ranges and of `new`.
     fn next_cut(&self, new: Range, at: u64) -> Option<u64> {
-        let ends = self.ranges().iter().chain(core::iter::once(&new)).flat_map(|r| [r.start, r.end]);
+        let ends = self
+            .ranges()
+            .iter()
+            .chain(core::iter::once(&new))
+            .flat_map(|r| [r.start, r.end]);
         ends.filter(|cut| *cut > at).min()
     }
 
@@ -143,14 +163,20 @@ impl Map {
     pub fn with_reserved(&self, denied: impl IntoIterator<Item = (u64, u64)>) -> Self {
         let mut map = self.clone();
         for (start, end) in denied {
-            map.insert(Range { start, end, kind: Kind::RESERVED });
+            map.insert(Range {
+                start,
+                end,
+                kind: Kind::RESERVED,
+            });
         }
         map
     }
 
     /// Is every byte of `start..end` in one range of this kind?
     pub fn covers(&self, start: u64, end: u64, kind: Kind) -> bool {
-        self.ranges().iter().any(|r| r.kind == kind && r.start <= start && end <= r.end)
+        self.ranges()
+            .iter()
+            .any(|r| r.kind == kind && r.start <= start && end <= r.end)
     }
 }
 

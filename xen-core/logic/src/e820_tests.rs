@@ -17,13 +17,16 @@ fn sorts_merges_and_resolves() {
         range(0x70_0000, 0x70_0000, Kind::RAM),
         range(9, 3, Kind::RAM),
     ]);
-    assert_eq!(map.ranges(), [
-        range(0, 0x9_fc00, Kind::RAM),
-        range(0x10_0000, 0x20_0000, Kind::RAM),
-        range(0x20_0000, 0x30_0000, Kind::RESERVED),
-        range(0x30_0000, 0x38_0000, Kind::ACPI),
-        range(0x38_0000, 0x60_0000, Kind::RAM),
-    ]);
+    assert_eq!(
+        map.ranges(),
+        [
+            range(0, 0x9_fc00, Kind::RAM),
+            range(0x10_0000, 0x20_0000, Kind::RAM),
+            range(0x20_0000, 0x30_0000, Kind::RESERVED),
+            range(0x30_0000, 0x38_0000, Kind::ACPI),
+            range(0x38_0000, 0x60_0000, Kind::RAM),
+        ]
+    );
     assert_eq!(map.ram_end(), 0x60_0000);
     assert!(map.covers(0x38_0000, 0x60_0000, Kind::RAM) && !map.covers(0x2f_0000, 0x31_0000, Kind::RESERVED));
 }

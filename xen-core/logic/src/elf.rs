@@ -122,13 +122,20 @@ impl<'a> Elf<'a> {
             phoff: usize::try_from(quad(32)).map_err(|_| ElfError::Bad("program header offset"))?,
             phnum: usize::from(half(56)),
             shoff: usize::try_from(quad(40)).unwrap_or(usize::MAX),
-            shnum: if usize::from(half(58)) == SHDR_SIZE { usize::from(half(60)) } else { 0 },
+            shnum: if usize::from(half(58)) == SHDR_SIZE {
+                usize::from(half(60))
+            } else {
+                0
+            },
         };
         elf.check()
     }
 
     fn check(self) -> Result<Self, ElfError> {
-        let end = self.phoff.checked_add(self.phnum * PHDR_SIZE).ok_or(ElfError::Bad("program header offset"))?;
+        let end = self
+            .phoff
+            .checked_add(self.phnum * PHDR_SIZE)
+            .ok_or(ElfError::Bad("program header offset"))?;
         if end > self.bytes.len() {
             return Err(ElfError::Truncated("program headers"));
         }
@@ -150,7 +157,11 @@ impl<'a> Elf<'a> {
                 loads += u32::from(size != 0);
             }
         }
-        if loads == 0 { Err(ElfError::NoSegments) } else { Ok(self) }
+        if loads == 0 {
+            Err(ElfError::NoSegments)
+        } else {
+            Ok(self)
+        }
     }
 
     fn program_headers(self) -> impl Iterator<Item = &'a [u8]> {
@@ -166,15 +177,23 @@ impl<'a> Elf<'a> {
 
     /// The segments to load that are not empty, in the file's order.
     pub fn segments(self) -> impl Iterator<Item = Segment<'a>> {
-        self.program_headers().filter(|h| u32_at(h, 0) == Some(PT_LOAD)).filter_map(move |h| {
-            let segment = Segment { paddr: u64_at(h, 24)?, mem_size: u64_at(h, 40)?, data: self.segment_data(h)? };
-            (segment.mem_size != 0).then_some(segment)
-        })
+        self.program_headers()
+            .filter(|h| u32_at(h, 0) == Some(PT_LOAD))
+            .filter_map(move |h| {
+                let segment = Segment {
+                    paddr: u64_at(h, 24)?,
+                    mem_size: u64_at(h, 40)?,
+                    data: self.segment_data(h)?,
+                };
+                (segment.mem_size != 0).then_some(segment)
+            })
     }
 
     /// Lowest and one past the highest physical address that a segment takes.
     pub fn extent(self) -> (u64, u64) {
-        self.segments().fold((u64::MAX, 0), |(low, high), s| (low.min(s.paddr), high.max(s.paddr + s.mem_size)))
+        self.segments().fold((u64::MAX, 0), |(low, high), s| {
+            (low.min(s.paddr), high.max(s.paddr + s.mem_size))
+        })
     }
 
     /// Every note of the note segments, then of the note sections. A malformed rest ends its segment or section.
@@ -214,7 +233,11 @@ impl<'a> Iterator for Notes<'a> {
         let name = self.bytes.get(12..name_end)?;
         let desc = self.bytes.get(desc_start..desc_end)?;
         self.bytes = self.bytes.get(desc_end.checked_next_multiple_of(4)?..).unwrap_or(&[]);
-        Some(Note { name: name.strip_suffix(b"\0").unwrap_or(name), kind, desc })
+        Some(Note {
+            name: name.strip_suffix(b"\0").unwrap_or(name),
+            kind,
+            desc,
+        })
     }
 }
 

@@ -41,16 +41,42 @@ pub(crate) fn file(segments: &[(u32, u64, u64, &[u8])]) -> Vec<u8> {
 #[test]
 fn segments_and_notes() {
     let notes = [note(b"Xen", 1, &[1, 2, 3, 4]), note(b"GNU", 3, b"id!")].concat();
-    let bytes = file(&[(1, 0x1000, 0x3000, b"text"), (1, 0x8000, 0, b""), (4, 0, 0, &notes), (1, 0x400, 8, b"early")]);
+    let bytes = file(&[
+        (1, 0x1000, 0x3000, b"text"),
+        (1, 0x8000, 0, b""),
+        (4, 0, 0, &notes),
+        (1, 0x400, 8, b"early"),
+    ]);
     let elf = Elf::parse(&bytes).unwrap();
     assert_eq!(elf.entry, 0x1000);
     assert_eq!(elf.extent(), (0x400, 0x4000));
     let segments: Vec<_> = elf.segments().collect();
-    assert_eq!(segments[0], Segment { paddr: 0x1000, mem_size: 0x3000, data: b"text" });
+    assert_eq!(
+        segments[0],
+        Segment {
+            paddr: 0x1000,
+            mem_size: 0x3000,
+            data: b"text"
+        }
+    );
     assert_eq!(segments[1].data, b"early");
     let notes: Vec<_> = elf.notes().collect();
-    assert_eq!(notes[0], Note { name: b"Xen", kind: 1, desc: &[1, 2, 3, 4] });
-    assert_eq!(notes[1], Note { name: b"GNU", kind: 3, desc: b"id!" });
+    assert_eq!(
+        notes[0],
+        Note {
+            name: b"Xen",
+            kind: 1,
+            desc: &[1, 2, 3, 4]
+        }
+    );
+    assert_eq!(
+        notes[1],
+        Note {
+            name: b"GNU",
+            kind: 3,
+            desc: b"id!"
+        }
+    );
 }
 
 #[test]
@@ -59,11 +85,23 @@ fn refusals() {
     assert!(Elf::parse(&good).is_ok());
     assert_eq!(Elf::parse(b"MZ").unwrap_err(), ElfError::NotElf);
     assert_eq!(Elf::parse(&good[..60]).unwrap_err(), ElfError::Truncated("file header"));
-    assert_eq!(Elf::parse(&good[..100]).unwrap_err(), ElfError::Truncated("program headers"));
-    assert_eq!(Elf::parse(&good[..good.len() - 1]).unwrap_err(), ElfError::Truncated("segments"));
+    assert_eq!(
+        Elf::parse(&good[..100]).unwrap_err(),
+        ElfError::Truncated("program headers")
+    );
+    assert_eq!(
+        Elf::parse(&good[..good.len() - 1]).unwrap_err(),
+        ElfError::Truncated("segments")
+    );
     assert_eq!(Elf::parse(&file(&[(4, 0, 0, b"")])).unwrap_err(), ElfError::NoSegments);
-    assert_eq!(Elf::parse(&file(&[(1, 0, 3, b"text")])).unwrap_err(), ElfError::Bad("segment size"));
-    assert_eq!(Elf::parse(&file(&[(1, u64::MAX, 4, b"text")])).unwrap_err(), ElfError::Bad("segment address"));
+    assert_eq!(
+        Elf::parse(&file(&[(1, 0, 3, b"text")])).unwrap_err(),
+        ElfError::Bad("segment size")
+    );
+    assert_eq!(
+        Elf::parse(&file(&[(1, u64::MAX, 4, b"text")])).unwrap_err(),
+        ElfError::Bad("segment address")
+    );
     for (at, value, error) in [
         (4, 1, ElfError::WrongKind("not 64 bits")),
         (5, 2, ElfError::WrongKind("not little-endian")),
@@ -85,7 +123,8 @@ fn exercise(bytes: &[u8]) {
         for segment in elf.segments() {
             assert!(segment.data.len() as u64 <= segment.mem_size);
         }
-        elf.notes().for_each(|note| assert!(note.name.len() + note.desc.len() <= bytes.len()));
+        elf.notes()
+            .for_each(|note| assert!(note.name.len() + note.desc.len() <= bytes.len()));
     }
 }
 

@@ -4,7 +4,7 @@
 //! hypervisor both change it, by compare-exchange.
 
 use xen_abi::{
-    GNTST_general_error, GTF_permit_access, GTF_readonly, GTF_reading, GTF_sub_page, GTF_type_mask, GTF_writing,
+    GNTST_general_error, GTF_permit_access, GTF_reading, GTF_readonly, GTF_sub_page, GTF_type_mask, GTF_writing,
 };
 
 /// How often an entry's page is in use.
@@ -30,8 +30,14 @@ impl Pins {
     /// One use less.
     pub const fn remove(self, write: bool) -> Self {
         match write {
-            true => Self { readers: self.readers, writers: self.writers.saturating_sub(1) },
-            false => Self { readers: self.readers.saturating_sub(1), writers: self.writers },
+            true => Self {
+                readers: self.readers,
+                writers: self.writers.saturating_sub(1),
+            },
+            false => Self {
+                readers: self.readers.saturating_sub(1),
+                writers: self.writers,
+            },
         }
     }
 
@@ -109,7 +115,7 @@ mod tests {
                 }
                 prop_assert_eq!(word & GTF_reading as u32 != 0, !open.is_empty());
                 prop_assert_eq!(word & GTF_writing as u32 != 0, open.contains(&true));
-                prop_assert_eq!(word & !(GTF_reading | GTF_writing) as u32, start);
+                prop_assert_eq!(word & !u32::from(GTF_reading | GTF_writing), start);
             }
         }
     }

@@ -204,7 +204,10 @@ pub fn write(msr: u32, value: u64, viewer: &Viewer) -> Write {
         nr::MCG_STATUS | nr::MCG_CTL | nr::MC_FIRST..=nr::MC_LAST if viewer.machine_check => Write::Ignore,
         nr::EFER | nr::PAT | nr::APIC_BASE => Write::IfSame,
         nr::MISC_ENABLE | nr::MISC_FEATURES_ENABLES if !viewer.amd => Write::IfSame,
-        nr::K8_HWCR | nr::AMD64_DE_CFG | nr::K8_SYSCFG if viewer.amd => Write::IfSame,
+        // Linux sets what the hypervisor has set already, or what only matters to who owns the caches.
+        nr::AMD64_DE_CFG if viewer.amd => Write::Ignore,
+        nr::K8_HWCR if viewer.amd => known,
+        nr::K8_SYSCFG if viewer.amd => Write::IfSame,
         nr::DEBUG_CTL => Write::IfSame,
         _ if is_mtrr(msr) && viewer.hardware_domain => Write::IfSame,
         nr::TSC_AUX | nr::SPEC_CTRL | nr::X2APIC_FIRST..=nr::X2APIC_LAST => known,

@@ -68,7 +68,8 @@ impl core::fmt::Display for Error {
 }
 
 fn word(data: &[u8], at: usize) -> Option<u32> {
-    data.get(at..at.checked_add(4)?).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+    data.get(at..at.checked_add(4)?)
+        .map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]))
 }
 
 fn long(data: &[u8], at: usize) -> Option<u64> {
@@ -77,7 +78,11 @@ fn long(data: &[u8], at: usize) -> Option<u64> {
 
 /// A range as the firmware gives it; one that wraps is cut.
 fn make_range(start: u64, len: u64, kind: u32) -> Range {
-    Range { start, end: start.saturating_add(len), kind: Kind(kind) }
+    Range {
+        start,
+        end: start.saturating_add(len),
+        kind: Kind(kind),
+    }
 }
 
 /// Reads the information at `addr`, in the form that `magic` announces.
@@ -108,7 +113,9 @@ fn read1<'a>(addr: u64, memory: &'a dyn Memory, to: &mut dyn Visitor<'a>) -> Res
     if flags & 1 << 6 == 0 {
         return Err(Error::NoMemoryMap);
     }
-    let map = memory.bytes(field(48).into(), field(44) as usize).ok_or(Error::Truncated)?;
+    let map = memory
+        .bytes(field(48).into(), field(44) as usize)
+        .ok_or(Error::Truncated)?;
     let mut at = 0;
     // Each entry begins with its own length, which does not count itself.
     while let (Some(len), Some(start), Some(size), Some(kind)) =
@@ -120,16 +127,17 @@ fn read1<'a>(addr: u64, memory: &'a dyn Memory, to: &mut dyn Visitor<'a>) -> Res
     Ok(())
 }
 
-fn read1_modules<'a>(
-    list: u64,
-    count: u32,
-    memory: &'a dyn Memory,
-    to: &mut dyn Visitor<'a>,
-) -> Result<(), Error> {
-    let list = memory.bytes(list, (count as usize).saturating_mul(16)).ok_or(Error::Truncated)?;
+fn read1_modules<'a>(list: u64, count: u32, memory: &'a dyn Memory, to: &mut dyn Visitor<'a>) -> Result<(), Error> {
+    let list = memory
+        .bytes(list, (count as usize).saturating_mul(16))
+        .ok_or(Error::Truncated)?;
     for entry in list.chunks_exact(16) {
         let field = |at| u64::from(word(entry, at).unwrap_or(0));
-        let text = if field(8) == 0 { Some(&b""[..]) } else { memory.text(field(8), MAX_CMDLINE) };
+        let text = if field(8) == 0 {
+            Some(&b""[..])
+        } else {
+            memory.text(field(8), MAX_CMDLINE)
+        };
         to.module(field(0), field(4), text.ok_or(Error::Truncated)?);
     }
     Ok(())
@@ -150,7 +158,10 @@ fn read2<'a>(addr: u64, memory: &'a dyn Memory, to: &mut dyn Visitor<'a>) -> Res
         if kind == 0 {
             break;
         }
-        let tag = info.get(at..).and_then(|t| t.get(8..len as usize)).ok_or(Error::Truncated)?;
+        let tag = info
+            .get(at..)
+            .and_then(|t| t.get(8..len as usize))
+            .ok_or(Error::Truncated)?;
         match kind {
             1 => to.cmdline(tag_text(tag)),
             2 => to.loader(tag_text(tag)),

@@ -62,7 +62,14 @@ fn multiboot1() {
     read(MAGIC1, 0x1000, &ram, &mut seen).unwrap();
     assert_eq!(seen.cmdline, b"loglvl=all");
     assert_eq!(seen.modules, [(0x20_0000, 0x30_0000, b"dom0 arg".to_vec())]);
-    assert_eq!(seen.ranges[1], Range { start: 0x10_0000, end: 0x8000_0000, kind: Kind::RAM });
+    assert_eq!(
+        seen.ranges[1],
+        Range {
+            start: 0x10_0000,
+            end: 0x8000_0000,
+            kind: Kind::RAM
+        }
+    );
 }
 
 #[test]
@@ -79,7 +86,14 @@ fn multiboot2() {
     read(MAGIC2, 0x1000, &ram, &mut seen).unwrap();
     assert_eq!(seen.cmdline, b"com1");
     assert_eq!(seen.modules, [(0x5000, 0x6000, b"k".to_vec())]);
-    assert_eq!(seen.ranges, [Range { start: 0x10_0000, end: 0x10_1000, kind: Kind::RAM }]);
+    assert_eq!(
+        seen.ranges,
+        [Range {
+            start: 0x10_0000,
+            end: 0x10_1000,
+            kind: Kind::RAM
+        }]
+    );
 }
 
 #[test]
@@ -94,7 +108,11 @@ fn refusals() {
     let mut ram = sample1();
     put(&mut ram.0, 20, &[0x1000_0000]);
     put(&mut ram.0, 0, &[1 << 6]);
-    assert_eq!(read(MAGIC1, 0x1000, &ram, seen), Ok(()), "the count of modules counts only with its flag");
+    assert_eq!(
+        read(MAGIC1, 0x1000, &ram, seen),
+        Ok(()),
+        "the count of modules counts only with its flag"
+    );
     put(&mut ram.0, 0, &[1 << 3 | 1 << 6]);
     assert_eq!(read(MAGIC1, 0x1000, &ram, seen), Err(Error::Truncated));
 }

@@ -6,7 +6,9 @@ struct Space([u8; 256]);
 impl ConfigRead for Space {
     fn read(&self, reg: u16, len: u8) -> u32 {
         assert_eq!(reg % len as u16, 0, "unaligned");
-        (0..len as usize).map(|i| (self.0[reg as usize + i] as u32) << (8 * i)).sum()
+        (0..len as usize)
+            .map(|i| (self.0[reg as usize + i] as u32) << (8 * i))
+            .sum()
     }
 }
 
@@ -37,7 +39,12 @@ fn cf8_and_mmcfg_addresses() {
     assert_eq!(decode_cf8(encode_cf8(f, 0x5c), 0xcfe), Some((f, 0x5e)));
     assert_eq!(decode_cf8(encode_cf8(f, 0x5c) & !(1 << 31), 0xcfc), None);
     assert_eq!(decode_cf8(encode_cf8(f, 0x40) | 1 << 24, 0xcfc), Some((f, 0x140)));
-    let window = Mmcfg { base: 0xb000_0000, seg: 0, first_bus: 2, last_bus: 4 };
+    let window = Mmcfg {
+        base: 0xb000_0000,
+        seg: 0,
+        first_bus: 2,
+        last_bus: 4,
+    };
     assert_eq!(window.bounds(), (0xb020_0000, 0xb04f_ffff));
     assert_eq!(window.address_of(f), Some(0xb031_a000));
     assert_eq!(window.decode(0xb031_a123), Some((f, 0x123)));
@@ -51,11 +58,25 @@ fn cf8_and_mmcfg_addresses() {
 fn capabilities_are_found() {
     let space = both();
     let msi = MsiCap::find(&space).unwrap();
-    assert_eq!(msi, MsiCap { pos: 0x50, is_64: true, maskable: true, messages: 4 });
-    assert_eq!((msi.data_reg(), msi.mask_reg(), msi.address_high_reg()), (0x5c, Some(0x60), Some(0x58)));
+    assert_eq!(
+        msi,
+        MsiCap {
+            pos: 0x50,
+            is_64: true,
+            maskable: true,
+            messages: 4
+        }
+    );
+    assert_eq!(
+        (msi.data_reg(), msi.mask_reg(), msi.address_high_reg()),
+        (0x5c, Some(0x60), Some(0x58))
+    );
     let x = MsixCap::find(&space).unwrap();
     assert_eq!((x.pos, x.entries, x.table_bar, x.table_offset), (0x70, 4, 4, 0x2000));
-    assert_eq!((x.pba_bar, x.pba_offset, x.table_len(), x.pba_len()), (4, 0x3000, 64, 8));
+    assert_eq!(
+        (x.pba_bar, x.pba_offset, x.table_len(), x.pba_len()),
+        (4, 0x3000, 64, 8)
+    );
     assert_eq!(memory_bar(&space, 4), Some(0x12_fe00_0000));
     assert_eq!(memory_bar(&space, 0), None);
     assert_eq!(memory_bar(&space, 6), None);
@@ -63,7 +84,10 @@ fn capabilities_are_found() {
 
 #[test]
 fn a_circular_list_ends() {
-    let space = Space::new().put(0x06, &[0x10, 0]).put(0x34, &[0x40]).put(0x40, &[0x09, 0x40]);
+    let space = Space::new()
+        .put(0x06, &[0x10, 0])
+        .put(0x34, &[0x40])
+        .put(0x40, &[0x09, 0x40]);
     assert_eq!(find_capability(&space, 0x05), None);
     let absent = Space([0xff; 256]);
     assert_eq!(find_capability(&absent, 0x05), None);
@@ -72,8 +96,14 @@ fn a_circular_list_ends() {
 #[test]
 fn io_and_bridge_bars_are_no_memory() {
     assert_eq!(memory_bar(&Space::new().put(0x10, &[0x01, 0xc0]), 0), None);
-    assert_eq!(memory_bar(&Space::new().put(0x10, &[0, 0, 0, 0xfe]).put(0x0e, &[1]), 0), None);
-    assert_eq!(memory_bar(&Space::new().put(0x10, &[0, 0, 0, 0xfe]).put(0x0e, &[0x80]), 0), Some(0xfe00_0000));
+    assert_eq!(
+        memory_bar(&Space::new().put(0x10, &[0, 0, 0, 0xfe]).put(0x0e, &[1]), 0),
+        None
+    );
+    assert_eq!(
+        memory_bar(&Space::new().put(0x10, &[0, 0, 0, 0xfe]).put(0x0e, &[0x80]), 0),
+        Some(0xfe00_0000)
+    );
     assert_eq!(memory_bar(&Space::new().put(0x24, &[4, 0, 0, 0xfe]), 5), None);
 }
 

@@ -58,7 +58,7 @@ impl Scale {
         let shifted = if self.shift >= 0 {
             ticks.wrapping_shl(self.shift as u32)
         } else {
-            ticks >> -(self.shift as i32)
+            ticks.wrapping_shr(-(self.shift as i32) as u32)
         };
         ((shifted as u128 * self.mul as u128) >> 32) as u64
     }

@@ -17,8 +17,8 @@ pub enum UnpackError {
 impl fmt::Display for UnpackError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            UnpackError::Corrupt(format) => write!(f, "kernel payload is corrupt or truncated ({format})"),
-            UnpackError::Length(len) => write!(f, "kernel payload has another length than its trailer says ({len})"),
+            UnpackError::Corrupt(format) => write!(f, "its payload is corrupt or truncated ({format})"),
+            UnpackError::Length(len) => write!(f, "its payload has another length than its trailer says ({len})"),
         }
     }
 }
@@ -38,11 +38,17 @@ pub fn unpack(packing: Packing, data: &[u8], out: &mut [u8]) -> Result<(), Unpac
         Packing::Zstd => zstd(data, out).ok_or(UnpackError::Corrupt("zstd")),
         Packing::Lz4 => lz4(data, out).ok_or(UnpackError::Corrupt("lz4")),
     }?;
-    if len == out.len() { Ok(()) } else { Err(UnpackError::Length(len)) }
+    if len == out.len() {
+        Ok(())
+    } else {
+        Err(UnpackError::Length(len))
+    }
 }
 
 fn copy(data: &[u8], out: &mut [u8]) -> Result<usize, UnpackError> {
-    out.get_mut(..data.len()).ok_or(UnpackError::Length(data.len()))?.copy_from_slice(data);
+    out.get_mut(..data.len())
+        .ok_or(UnpackError::Length(data.len()))?
+        .copy_from_slice(data);
     Ok(data.len())
 }
 

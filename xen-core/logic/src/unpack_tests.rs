@@ -20,7 +20,11 @@ fn sample() -> Vec<u8> {
 /// Packs by a command of the system, if it has it.
 fn pack(command: &[&str], data: &[u8]) -> Option<Vec<u8>> {
     let mut child = Command::new(command[0]);
-    child.args(&command[1..]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    child
+        .args(&command[1..])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
     let mut child = child.spawn().ok()?;
     let mut input = child.stdin.take()?;
     let data = data.to_vec();
@@ -50,10 +54,19 @@ fn round_trips() {
         assert_eq!(unpack(packing, &packed, &mut out), Ok(()), "{packing:?}");
         assert!(out == data, "{packing:?}");
         // One byte too few and one too many in the trailer.
-        assert!(unpack(packing, &packed, &mut vec![0; data.len() - 1]).is_err(), "{packing:?}");
-        assert!(unpack(packing, &packed, &mut vec![0; data.len() + 1]).is_err(), "{packing:?}");
+        assert!(
+            unpack(packing, &packed, &mut vec![0; data.len() - 1]).is_err(),
+            "{packing:?}"
+        );
+        assert!(
+            unpack(packing, &packed, &mut vec![0; data.len() + 1]).is_err(),
+            "{packing:?}"
+        );
         for cut in [0, 3, 20, packed.len() / 2, packed.len() - 1] {
-            assert!(unpack(packing, &packed[..cut], &mut out).is_err(), "{packing:?} cut at {cut}");
+            assert!(
+                unpack(packing, &packed[..cut], &mut out).is_err(),
+                "{packing:?} cut at {cut}"
+            );
         }
     }
 }
@@ -63,7 +76,12 @@ fn plain() {
     let mut out = [0; 3];
     assert_eq!(unpack(Packing::Plain, b"abc", &mut out), Ok(()));
     assert_eq!(&out, b"abc");
-    assert!(unpack(Packing::Plain, b"abcd", &mut out).unwrap_err().to_string().contains("another length"));
+    assert!(
+        unpack(Packing::Plain, b"abcd", &mut out)
+            .unwrap_err()
+            .to_string()
+            .contains("another length")
+    );
 }
 
 proptest! {

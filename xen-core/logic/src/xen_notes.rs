@@ -33,11 +33,11 @@ pub enum NotesError {
 impl fmt::Display for NotesError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            NotesError::NoXenNotes => write!(f, "kernel has no Xen notes, so it cannot run paravirtualised"),
-            NotesError::NoEntry => write!(f, "kernel has no Xen entry point (note ENTRY), so it is no PV kernel"),
-            NotesError::BadNote(kind) => write!(f, "kernel's Xen note {kind} has a bad size"),
-            NotesError::WrongVersion => write!(f, "kernel is for another interface than xen-3.0"),
-            NotesError::NotDom0 => write!(f, "kernel cannot be Dom0 (its feature note lacks dom0)"),
+            NotesError::NoXenNotes => write!(f, "it has no Xen notes, so it cannot run paravirtualised"),
+            NotesError::NoEntry => write!(f, "it has no Xen entry point (note ENTRY), so it is no PV kernel"),
+            NotesError::BadNote(kind) => write!(f, "its Xen note {kind} has a bad size"),
+            NotesError::WrongVersion => write!(f, "it is for another interface than xen-3.0"),
+            NotesError::NotDom0 => write!(f, "it cannot be Dom0 (its note SUPPORTED_FEATURES lacks dom0)"),
         }
     }
 }

@@ -38,7 +38,10 @@ fn refusals() {
     // A PVH-only kernel has Xen notes, but none with a PV entry.
     assert_eq!(with_notes(&[note(b"Xen", 18, &[0; 8])]), Err(NotesError::NoEntry));
     assert_eq!(with_notes(&[note(b"Xen", 1, &[0; 3])]), Err(NotesError::BadNote(1)));
-    assert_eq!(with_notes(&[note(b"Xen", 5, b"xen-2.0\0")]), Err(NotesError::WrongVersion));
+    assert_eq!(
+        with_notes(&[note(b"Xen", 5, b"xen-2.0\0")]),
+        Err(NotesError::WrongVersion)
+    );
     let not_dom0 = with_notes(&[note(b"Xen", 1, &[0; 8]), note(b"Xen", 17, &[1, 0, 0, 0])]).unwrap();
     assert_eq!(not_dom0.check_dom0(), Err(NotesError::NotDom0));
     assert!(NotesError::NoEntry.to_string().contains("no PV kernel"));

@@ -10,7 +10,7 @@ mkdir -p /dev/pts /dev/shm
 mount -t devpts pts /dev/pts
 mount -t tmpfs tmp /tmp
 ln -sf /proc/self/fd /dev/fd
-if [ -d /sys/hypervisor ]; then
+if [ -d /sys/hypervisor ] && [ ! -e /paravane/script ]; then
     modprobe -q xenfs && mount -t xenfs xen /proc/xen
     modprobe -q xen_evtchn
 fi
@@ -21,6 +21,16 @@ for bus in pci virtio scsi; do
     [ "$bus" != scsi ] || break
     [ ! -d /sys/bus/pci/drivers/ahci ] || [ "$bus" != virtio ] || sleep 2
 done
+# With a script the real root is the first virtio disk, and the script runs there.
+if [ -e /paravane/script ]; then
+    i=0
+    while [ ! -b /dev/vda ] && [ $i -lt 100 ]; do sleep 0.05; i=$((i + 1)); done
+    mount -t ext4 /dev/vda /mnt && mount -t tmpfs run /mnt/run && mount -t tmpfs tmp /mnt/tmp
+    cp /paravane/* /bin/busybox $(find /lib/modules -name xen-privcmd.ko) /mnt/run
+    umount /dev/pts
+    for folder in dev proc sys; do mount --move /$folder /mnt/$folder; done
+    exec switch_root /mnt /bin/bash /run/script
+fi
 cd /root
 if [ -e /paravane/command ]; then
     read -r mark < /paravane/mark

@@ -43,7 +43,7 @@ pub type Set = BTreeMap<String, Module>;
 /// The modules we want, with their dependencies. A missing one is left out: it may be built in.
 pub fn collect(dir: &Path) -> Result<Set> {
     let mut files = BTreeMap::new();
-    index(dir, dir, &mut files)?;
+    index(dir, &mut files)?;
     let mut set = Set::new();
     let mut open: Vec<String> = WANTED.iter().map(|&name| name.to_owned()).collect();
     while let Some(name) = open.pop() {
@@ -58,12 +58,12 @@ pub fn collect(dir: &Path) -> Result<Set> {
 }
 
 /// Every module file below `dir`, by module name.
-fn index(dir: &Path, base: &Path, files: &mut BTreeMap<String, PathBuf>) -> Result<()> {
+fn index(dir: &Path, files: &mut BTreeMap<String, PathBuf>) -> Result<()> {
     for entry in std::fs::read_dir(dir).with_context(|| format!("cannot read {}", dir.display()))? {
         let entry = entry?;
         let path = entry.path();
         if entry.file_type()?.is_dir() {
-            index(&path, base, files)?;
+            index(&path, files)?;
         } else if let Some((name, "ko" | "ko.xz" | "ko.zst" | "ko.gz")) =
             path.file_name().and_then(|name| name.to_str()).and_then(|name| name.split_once('.'))
         {

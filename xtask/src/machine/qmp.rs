@@ -65,12 +65,6 @@ impl Qmp {
         }
     }
 
-    /// Runs a command of the human monitor.
-    pub fn human(&mut self, line: &str) -> Result<String> {
-        let answer = self.execute("human-monitor-command", &json!({ "command-line": line }))?;
-        Ok(answer.as_str().unwrap_or_default().to_owned())
-    }
-
     /// Reads machine memory, by way of a file that QEMU writes.
     pub fn read_memory(&mut self, address: u64, length: usize, scratch: &Path) -> Result<Vec<u8>> {
         let file = scratch.join("memory.bin");

@@ -13,7 +13,7 @@ use crate::progress::Step;
 static LOCK: Mutex<()> = Mutex::new(());
 
 /// A command that runs as root, or None where that cannot be had.
-fn as_root(program: &str) -> Option<Command> {
+pub fn as_root(program: &str) -> Option<Command> {
     let is_root = command::capture(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0");
     let mut line = if is_root {
         Command::new(program)

@@ -36,7 +36,7 @@ pub fn run(name: &str, long: bool, hv: Option<&Path>, over: &Overrides) -> Resul
         Some(file) => file.to_path_buf(),
         None => image::up_to_date()?.elf32,
     };
-    let shared = Shared::new(over.clone(), hv, long)?;
+    let shared = Shared::new(over.clone(), hv);
     std::fs::create_dir_all(workspace::image_dir().join("logs"))?;
     // The longest first, so that none is left to run alone at the end.
     waiting.sort_by_key(|case| case.normal * u64::from(case.cpus));

@@ -13,12 +13,28 @@ use crate::workspace;
 /// Runs them; `long` sets `PARAVANE_LONG`, by which tests choose how much they try.
 pub fn run(long: bool) -> Result<Tally> {
     let begun = Instant::now();
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut line = Command::new(cargo);
-    line.current_dir(workspace::root()).args(["test", "--quiet", "--no-fail-fast"]);
+    let mut plain = cargo(&["test", "--quiet", "--no-fail-fast"]);
     if long {
-        line.env("PARAVANE_LONG", "1");
+        plain.env("PARAVANE_LONG", "1");
     }
+    let mut tally = count(&mut plain)?;
+    // The frame rules with two CPUs, every interleaving; loom's types take the place of the atomic ones.
+    let mut loom = cargo(&["test", "--quiet", "--release", "--package", "xen-logic", "--test", "loom_frame"]);
+    loom.arg("--target-dir").arg(workspace::target().join("loom")).env("RUSTFLAGS", "--cfg loom");
+    tally.add(count(&mut loom)?);
+    let seconds = begun.elapsed().as_secs_f64();
+    note(format!("host: {} passed, {} failed, {seconds:.1} s", tally.passed, tally.failed));
+    Ok(tally)
+}
+
+fn cargo(words: &[&str]) -> Command {
+    let mut line = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    line.current_dir(workspace::root()).args(words).env_remove("CARGO_ENCODED_RUSTFLAGS");
+    line
+}
+
+/// Runs cargo and adds up what it counts; what it says besides is printed.
+fn count(line: &mut Command) -> Result<Tally> {
     let mut child = line.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("cannot run cargo test")?;
     let mut tally = Tally::default();
     if let Some(stdout) = child.stdout.take() {
@@ -27,7 +43,7 @@ pub fn run(long: bool) -> Result<Tally> {
             match counts(&text) {
                 Some(part) => tally.add(part),
                 // Progress dots of passing tests say nothing.
-                None if text.trim().is_empty() || text.starts_with("running ") || text.starts_with("....") => {}
+                None if text.trim().is_empty() || text.starts_with("running ") || text.starts_with('.') => {}
                 None => println!("{text}"),
             }
         }
@@ -36,12 +52,6 @@ pub fn run(long: bool) -> Result<Tally> {
     if !child.wait()?.success() && tally.failed == 0 {
         tally.failed = 1;
     }
-    note(format!(
-        "host: {} passed, {} failed, {:.1} s",
-        tally.passed,
-        tally.failed,
-        begun.elapsed().as_secs_f64()
-    ));
     Ok(tally)
 }
 

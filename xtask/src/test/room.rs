@@ -23,15 +23,13 @@ pub struct Shared {
     pub over: Overrides,
     /// The hypervisor under test.
     pub hv: PathBuf,
-    /// Whether the long forms were asked for.
-    pub long: bool,
 }
 
 impl Shared {
     /// For one run of the tests.
-    pub fn new(over: Overrides, hv: PathBuf, long: bool) -> Result<Self> {
+    pub fn new(over: Overrides, hv: PathBuf) -> Self {
         // Boot tests make their own RAM disks.
-        Ok(Self { over: Overrides { initrd: None, ..over }, hv, long })
+        Self { over: Overrides { initrd: None, ..over }, hv }
     }
 }
 
@@ -109,11 +107,10 @@ impl<'a> Room<'a> {
         Ok(output)
     }
 
-    /// Boots a machine and waits for the first of some texts, in lower case, that must come.
+    /// Boots a machine and waits for the first of some texts.
     pub fn expect_any(&mut self, machine: &Machine, texts: &[&str]) -> Result<Guest> {
         let guest = Guest::start(&mut machine.command())?;
         let seen = guest.wait_for(self.limit, |text| {
-            let text = text.to_lowercase();
             texts.iter().any(|wanted| text.contains(wanted)).then_some(())
         });
         self.keep(&guest);

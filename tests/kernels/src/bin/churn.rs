@@ -15,7 +15,6 @@ const DEFAULT_ROUNDS: u64 = 40;
 const FRAMES: usize = 16;
 /// The windows lie in the top 1 GiB, beyond the image's mapping: 2 MiB, one L1 table, each.
 const WINDOWS: u64 = 0xffff_ffff_c000_0000;
-const NONE: AtomicU64 = AtomicU64::new(0);
 
 /// What a vcpu's churn found wrong, by kind.
 #[derive(Clone, Copy)]
@@ -36,18 +35,18 @@ const FAULTS: [(&str, Fault); 6] = [
     ("churn/writable-table-refused", Fault::TableAccepted),
 ];
 static COUNTS: [AtomicU32; FAULTS.len()] = [const { AtomicU32::new(0) }; FAULTS.len()];
-static FIRST: [AtomicU64; FAULTS.len()] = [NONE; FAULTS.len()];
+static FIRST: [AtomicU64; FAULTS.len()] = [const { AtomicU64::new(0) }; FAULTS.len()];
 
 static ROUNDS: AtomicU64 = AtomicU64::new(DEFAULT_ROUNDS);
 static VCPUS: AtomicU32 = AtomicU32::new(0);
 static READY: AtomicU32 = AtomicU32::new(0);
 static DONE: AtomicU32 = AtomicU32::new(0);
 /// Serial number of the frame that a vcpu's shared slot maps for certain: published after the flush.
-static PUBLISHED: [AtomicU64; vcpu::MAX_VCPUS] = [NONE; vcpu::MAX_VCPUS];
+static PUBLISHED: [AtomicU64; vcpu::MAX_VCPUS] = [const { AtomicU64::new(0) }; vcpu::MAX_VCPUS];
 /// Serial number that the slot is about to map: raised before the change.
-static ANNOUNCED: [AtomicU64; vcpu::MAX_VCPUS] = [NONE; vcpu::MAX_VCPUS];
+static ANNOUNCED: [AtomicU64; vcpu::MAX_VCPUS] = [const { AtomicU64::new(0) }; vcpu::MAX_VCPUS];
 /// The windows' L1 tables, as addresses of their pages.
-static TABLES: [AtomicU64; vcpu::MAX_VCPUS] = [NONE; vcpu::MAX_VCPUS];
+static TABLES: [AtomicU64; vcpu::MAX_VCPUS] = [const { AtomicU64::new(0) }; vcpu::MAX_VCPUS];
 
 fn fault(kind: Fault, detail: u64) {
     if COUNTS[kind as usize].fetch_add(1, Ordering::Relaxed) == 0 {
@@ -92,7 +91,7 @@ fn flush(round: u64, address: u64) {
 fn remap(me: usize, index: u64, mfn: u64, round: u64) {
     let address = window(me) + (index << 12);
     let table = TABLES[me].load(Ordering::Relaxed);
-    let entry = pages::mfn_of(table) << 12 | index * 8;
+    let entry = (pages::mfn_of(table) << 12) + index * 8;
     match round % 3 {
         0 => accepted(pages::update(entry, mfn << 12 | PTE_DATA)),
         1 => return accepted(map(address, mfn, PTE_DATA)),
@@ -196,14 +195,14 @@ fn churn(me: usize) {
 fn build_windows(count: usize) {
     let nothing = take_page();
     let upper = take_page();
-    for vcpu in 0..count {
+    for (vcpu, slot) in TABLES.iter().enumerate().take(count) {
         let table = take_page();
         for index in 0..512 {
             table.write(index, nothing.mfn() << 12 | PTE_READ_ONLY);
         }
         accepted(protect(table, PTE_READ_ONLY));
         upper.write(pages::index_at(window(vcpu), 2) as usize, table.mfn() << 12 | PTE_TABLE);
-        TABLES[vcpu].store(table.address(), Ordering::SeqCst);
+        slot.store(table.address(), Ordering::SeqCst);
     }
     accepted(protect(upper, PTE_READ_ONLY));
     let entry = pages::entry_address(pages::boot_root(), WINDOWS, 3).expect("the top L3 table");

@@ -20,7 +20,11 @@ const fn page_up(addr: u64) -> u64 {
 impl EarlyAlloc {
     /// Nothing free.
     pub const fn new() -> Self {
-        Self { free: [(0, 0); MAX_FREE], len: 0, taken: 0 }
+        Self {
+            free: [(0, 0); MAX_FREE],
+            len: 0,
+            taken: 0,
+        }
     }
 
     /// All whole pages of RAM at or above `from`.
@@ -59,7 +63,9 @@ impl EarlyAlloc {
             let at = e.min(limit).checked_sub(len)? & !(align - 1);
             (at >= s && s < e).then_some(at)
         };
-        let (i, at) = (0..self.len).filter_map(|i| Some((i, place(&self.free[i])?))).max_by_key(|(_, at)| *at)?;
+        let (i, at) = (0..self.len)
+            .filter_map(|i| Some((i, place(&self.free[i])?)))
+            .max_by_key(|(_, at)| *at)?;
         let (s, e) = self.free[i];
         self.free[i] = (s, at);
         self.add(at + len, e);

@@ -50,7 +50,8 @@ struct BootMemory;
 
 impl Memory for BootMemory {
     fn bytes(&self, addr: u64, len: usize) -> Option<&[u8]> {
-        addr.checked_add(len as u64).filter(|end| *end <= BOOT_MAPPED && addr != 0)?;
+        addr.checked_add(len as u64)
+            .filter(|end| *end <= BOOT_MAPPED && addr != 0)?;
         // SAFETY: the first 4 GiB are mapped; nobody else runs, and what is there is not written while it is read.
         Some(unsafe { core::slice::from_raw_parts(directmap(addr), len) })
     }
@@ -136,8 +137,11 @@ pub(super) fn read(magic: u32, addr: u32) -> Result<Info, Error> {
     let mut used = 0;
     let mut args = |text| keep(strip_image_name(as_text(text), loader), &mut used);
     let cmdline = args(found.cmdline);
-    let modules =
-        found.modules.map(|(start, end, text)| Module { start, len: end - start, cmdline: args(text) });
+    let modules = found.modules.map(|(start, end, text)| Module {
+        start,
+        len: end - start,
+        cmdline: args(text),
+    });
     Ok(Info {
         cmdline,
         memory: found.memory,

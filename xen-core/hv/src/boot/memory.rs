@@ -2,14 +2,14 @@
 //! the hand-over to the page allocator.
 
 use super::early_alloc::EarlyAlloc;
-use super::info::Info;
+use super::info::{Info, Module};
 use crate::arch::x86::segment;
 use crate::mm::layout::{DIRECTMAP, DIRECTMAP_END, FRAME_TABLE, M2P_RO, M2P_RW, PAGE_SIZE};
 use crate::mm::paging::{self, GUEST_READ, OutOfMemory};
 use crate::mm::{alloc, directmap, frame, maddr_of};
 use crate::sync::Mutex;
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use xen_logic::e820::Map;
+use xen_logic::e820::{Kind, Map};
 
 /// The boot page tables reach no further.
 const BOOT_MAPPED: u64 = 4 << 30;
@@ -40,8 +40,15 @@ pub fn new_table() -> Option<u64> {
 
 /// The ranges of RAM that the direct map covers, in whole pages.
 fn ram(map: &Map) -> impl Iterator<Item = (u64, u64)> + '_ {
-    let whole = |start: u64, end: u64| (start.next_multiple_of(PAGE_SIZE), end.min(DIRECTMAP_END - DIRECTMAP) & !0xfff);
-    map.ram().map(move |r| whole(r.start, r.end)).filter(|(start, end)| start < end)
+    let whole = |start: u64, end: u64| {
+        (
+            start.next_multiple_of(PAGE_SIZE),
+            end.min(DIRECTMAP_END - DIRECTMAP) & !0xfff,
+        )
+    };
+    map.ram()
+        .map(move |r| whole(r.start, r.end))
+        .filter(|(start, end)| start < end)
 }
 
 /// First frame number after all RAM.
@@ -87,7 +94,11 @@ pub(super) fn init_frames(info: &Info) -> Result<(), OutOfMemory> {
         frame::add_ram(start / PAGE_SIZE, end / PAGE_SIZE);
     }
     let early = &mut *EARLY.lock();
-    log::info!("memory: {} MiB free, {} KiB taken for tables", early.left() >> 20, early.taken() >> 10);
+    log::info!(
+        "memory: {} MiB free, {} KiB taken for tables",
+        early.left() >> 20,
+        early.taken() >> 10
+    );
     HANDED_OVER.store(true, Relaxed);
     early.hand_over(|start, end| alloc::add_region(start / PAGE_SIZE, end / PAGE_SIZE));
     Ok(())
@@ -98,9 +109,21 @@ pub(super) fn is_too_small(info: &Info) -> bool {
     ram(&info.memory).map(|(start, end)| end - start).sum::<u64>() < MIN_FREE
 }
 
+/// Does the module lie in RAM below 4 GiB, above low memory and outside the image?
+pub(super) fn is_sound(info: &Info, module: &Module) -> bool {
+    let (start, end) = (module.start, module.start + module.len);
+    let (image_start, image_end) = paging::image_range();
+    let in_ram = start == end || info.memory.covers(start, end, Kind::RAM);
+    in_ram && start >= LOW_END && (end <= image_start || start >= image_end)
+}
+
 /// A page of RAM below 1 MiB, above the BIOS's data, for the trampoline.
 pub(super) fn low_page(info: &Info) -> Option<u64> {
-    let page = |r: xen_logic::e820::Range| (r.end.min(0x9_f000) & !0xfff).checked_sub(PAGE_SIZE).filter(|p| *p >= r.start);
+    let page = |r: xen_logic::e820::Range| {
+        (r.end.min(0x9_f000) & !0xfff)
+            .checked_sub(PAGE_SIZE)
+            .filter(|p| *p >= r.start)
+    };
     info.memory.ram().filter_map(page).filter(|p| *p >= 0x1000).max()
 }
 
@@ -115,5 +138,8 @@ pub(super) fn release_boot_tables() {
         static __boot_bss_start: u8;
         static __boot_bss_end: u8;
     }
-    release(maddr_of(&raw const __boot_bss_start), maddr_of(&raw const __boot_bss_end));
+    release(
+        maddr_of(&raw const __boot_bss_start),
+        maddr_of(&raw const __boot_bss_end),
+    );
 }

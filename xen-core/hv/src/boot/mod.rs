@@ -10,12 +10,12 @@ mod memory;
 pub use info::Module;
 pub use memory::new_table;
 
-use crate::arch::x86::{acpi, apic, calibrate, cpu, fpu, idt, percpu, power, rtc, smp};
+use crate::arch::x86::{acpi, apic, calibrate, cpu, fpu, idt, percpu, power, rtc, smp, usercopy};
 use crate::console::{self, input, panic::boot_failure};
 use crate::mm::{self, layout::NR_CPUS};
 use crate::sync::Once;
 use crate::time::{clock, wallclock};
-use crate::{domain, irq, sched, trace};
+use crate::{domain, event, irq, sched, trace};
 use core::arch::global_asm;
 use info::Info;
 use xen_logic::cmdline::{self, Options};
@@ -86,7 +86,10 @@ extern "C" fn boot_main(magic: u32, loader_info: u32) -> ! {
     start_cpus(info);
     start_dom0();
     // From now on only CPUs that come up need the stack this runs on.
-    log::debug!("entering the scheduler {} ms after the first instruction", clock::now() / 1_000_000);
+    log::debug!(
+        "entering the scheduler {} ms after the first instruction",
+        clock::now() / 1_000_000
+    );
     sched::start_cpu()
 }
 
@@ -130,6 +133,14 @@ fn init_memory(info: &Info) {
     if memory::is_too_small(info) {
         boot_failure(format_args!("too little memory"));
     }
+    // A loader that has too little room may put a module over the firmware's tables, or over the image.
+    if let Some(m) = info.modules().iter().find(|m| !memory::is_sound(info, m)) {
+        let end = m.start + m.len;
+        boot_failure(format_args!(
+            "too little memory: the module at {:#x} - {end:#x} is not in free memory",
+            m.start
+        ));
+    }
     let done = memory::init_tables(info).and_then(|()| memory::init_frames(info));
     if done.is_err() {
         boot_failure(format_args!("too little memory for the hypervisor's tables"));
@@ -139,7 +150,10 @@ fn init_memory(info: &Info) {
 
 fn init_time(info: &Info, origin: u64) {
     acpi::init(info.rsdp);
-    let address = acpi::info().madt.as_ref().map_or(0xfee0_0000, |madt| madt.lapic_address);
+    let address = acpi::info()
+        .madt
+        .as_ref()
+        .map_or(0xfee0_0000, |madt| madt.lapic_address);
     apic::init(address);
     let hz = calibrate::run();
     clock::init(origin, hz);
@@ -157,7 +171,9 @@ fn init_devices() {
         power::init(fadt);
     }
     let Some(madt) = &firmware.madt else {
-        boot_failure(format_args!("the firmware's tables describe no interrupt controllers (ACPI MADT)"))
+        boot_failure(format_args!(
+            "the firmware's tables describe no interrupt controllers (ACPI MADT)"
+        ))
     };
     irq::init(&irq::Firmware {
         madt,
@@ -186,20 +202,37 @@ fn start_cpus(info: &Info) {
 
 fn start_dom0() {
     if modules().is_empty() {
-        boot_failure(format_args!("no module: the loader must pass Dom0's kernel as the first module"));
+        boot_failure(format_args!(
+            "no module: the loader must pass Dom0's kernel as the first module"
+        ));
     }
-    let dom0 = match domain::dom0::build() {
-        Ok(dom0) => dom0,
-        Err(error) => boot_failure(format_args!("{error}")),
-    };
+    if let Some((first, last)) = input::ports() {
+        irq::reserve_ports(first, last);
+    }
+    if let Err(error) = domain::dom0::build() {
+        boot_failure(format_args!("{error}"));
+    }
     for module in modules() {
         memory::release(module.start, module.start + module.len);
     }
     start_input();
-    drop(dom0);
 }
 
 /// Lets what is typed on the serial port reach Dom0.
 fn start_input() {
-    input::start();
+    let Some(line) = input::isa_irq() else { return };
+    match irq::request_hv_isa(line, take_input) {
+        Ok(()) => input::start(),
+        Err(error) => log::warn!(
+            "no interrupt for the serial port ({}): nothing can be typed",
+            error.name()
+        ),
+    }
+}
+
+/// Serves the serial port's interrupt.
+fn take_input() {
+    if input::poll() {
+        event::send_global_virq(xen_abi::VIRQ_CONSOLE);
+    }
 }

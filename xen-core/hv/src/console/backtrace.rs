@@ -10,13 +10,15 @@ const MAX_DEPTH: usize = 32;
 
 /// Can 16 bytes be read at `addr`? Only the mapped pages of stack areas count.
 fn is_stack(addr: u64) -> bool {
-    let Some(offset) = addr.checked_sub(STACKS).filter(|o| *o < NR_CPUS as u64 * STACK_STRIDE) else { return false };
+    let Some(offset) = addr.checked_sub(STACKS).filter(|o| *o < NR_CPUS as u64 * STACK_STRIDE) else {
+        return false;
+    };
     let area = stack_area((offset / STACK_STRIDE) as usize);
     let mapped = |(first, count): (u64, u64)| {
         let start = area + first * PAGE_SIZE;
         (start..start + count * PAGE_SIZE - 8).contains(&addr)
     };
-    addr % 8 == 0 && STACK_PAGES.into_iter().any(mapped)
+    addr.is_multiple_of(8) && STACK_PAGES.into_iter().any(mapped)
 }
 
 /// Shows the calls above the frame at `rbp`; `rip` is where that function is.

@@ -14,7 +14,12 @@ struct Typed {
     len: usize,
 }
 
-static TYPED: Mutex<Typed> = Mutex::new(Typed { com: None, bytes: [0; SIZE], head: 0, len: 0 });
+static TYPED: Mutex<Typed> = Mutex::new(Typed {
+    com: None,
+    bytes: [0; SIZE],
+    head: 0,
+    len: 0,
+});
 
 pub(super) fn set_port(com: Option<Com>) {
     TYPED.lock().com = com;
@@ -32,6 +37,11 @@ pub fn start() {
 /// The ISA interrupt of the console's port, if it has one.
 pub fn isa_irq() -> Option<u8> {
     TYPED.lock().com.map(|c| c.irq).filter(|irq| *irq != 0)
+}
+
+/// First and last I/O port of the console.
+pub fn ports() -> Option<(u16, u16)> {
+    TYPED.lock().com.map(|c| (c.port, c.port + 7))
 }
 
 impl Typed {

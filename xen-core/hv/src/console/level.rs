@@ -64,7 +64,10 @@ const PERIOD_NS: u64 = 500_000_000;
 impl Bucket {
     /// A full bucket.
     pub const fn new() -> Self {
-        Self { full_at: AtomicU64::new(0), dropped: AtomicU64::new(0) }
+        Self {
+            full_at: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
+        }
     }
 
     /// Takes one; if none is left, that is counted.
@@ -83,10 +86,10 @@ impl Bucket {
     /// Prints a message about what a guest did, if its level is shown and the limit allows it.
     pub fn print(&self, level: log::Level, args: core::fmt::Arguments) {
         let weight = weight(level);
-        if weight > SHOWN[2].load(Relaxed) {
-            if weight > SHOWN[3].load(Relaxed) || !self.take(crate::time::clock::now()) {
-                return;
-            }
+        let in_any_case = weight <= SHOWN[2].load(Relaxed);
+        let maybe = weight <= SHOWN[3].load(Relaxed);
+        if !in_any_case && !(maybe && self.take(crate::time::clock::now())) {
+            return;
         }
         let mut out = super::OUTPUT.lock();
         match self.dropped.swap(0, Relaxed) {

@@ -11,8 +11,8 @@ mod serial;
 pub mod symbols;
 
 pub use input::guest_read;
-pub use level::{Bucket, set_levels};
 pub(crate) use level::limited;
+pub use level::{Bucket, set_levels};
 
 use crate::domain::Domain;
 use crate::sync::Mutex;

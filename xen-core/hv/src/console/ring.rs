@@ -13,7 +13,11 @@ struct Ring {
     cleared: u64,
 }
 
-static RING: Mutex<Ring> = Mutex::new(Ring { bytes: [0; SIZE], written: 0, cleared: 0 });
+static RING: Mutex<Ring> = Mutex::new(Ring {
+    bytes: [0; SIZE],
+    written: 0,
+    cleared: 0,
+});
 
 /// Appends.
 pub(super) fn put(bytes: &[u8]) {

@@ -56,7 +56,11 @@ impl Port {
         // FIFOs on and empty; data terminal ready, request to send, and the line that lets interrupts through.
         write(base, FIFO_CONTROL, 0x07);
         write(base, MODEM_CONTROL, 0x0b);
-        Some(Self { base, dead: false, room: 0 })
+        Some(Self {
+            base,
+            dead: false,
+            room: 0,
+        })
     }
 
     /// Sends a byte when there is room for it. A port that never has room is given up.

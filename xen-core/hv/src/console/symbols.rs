@@ -19,7 +19,11 @@ unsafe extern "C" {
 pub fn table_len() -> u64 {
     // SAFETY: the linker script keeps at least the header there.
     let [low, high, _, len] = unsafe { __ksyms };
-    if (high as u64) << 32 | low as u64 == MAGIC { len as u64 } else { HEADER as u64 }
+    if (high as u64) << 32 | low as u64 == MAGIC {
+        len as u64
+    } else {
+        HEADER as u64
+    }
 }
 
 fn table() -> &'static [u8] {

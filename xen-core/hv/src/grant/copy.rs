@@ -48,12 +48,20 @@ fn end(cur: &Vcpu, ptr: &gnttab_copy_ptr, by_grant: bool, write: bool) -> Result
             return Err(GNTST_permission_denied);
         }
         let mfn = Mfn(ptr.u);
-        return Ok(End { mfn, _held: hold(mfn, &owner, write)?, grant: None });
+        return Ok(End {
+            mfn,
+            _held: hold(mfn, &owner, write)?,
+            grant: None,
+        });
     }
     let gref = ptr.u as grant_ref_t;
     let mfn = owner.grants.pin(gref, own.id, write)?;
     match hold(mfn, &owner, write) {
-        Ok(held) => Ok(End { mfn, _held: held, grant: Some((owner, gref, write)) }),
+        Ok(held) => Ok(End {
+            mfn,
+            _held: held,
+            grant: Some((owner, gref, write)),
+        }),
         Err(status) => {
             owner.grants.unpin(gref, write);
             Err(status)

@@ -54,8 +54,13 @@ fn find_slot(address: u64, by_entry: bool) -> Result<Slot, i16> {
     if !by_entry {
         return pt::find_l1(address).ok_or(GNTST_bad_virt_addr);
     }
-    let table = frame::info(Mfn(address >> 12)).filter(|_| address % 8 == 0).ok_or(GNTST_general_error)?;
-    Ok(Slot { table, index: (address & 0xfff) as usize / 8 })
+    let table = frame::info(Mfn(address >> 12))
+        .filter(|_| address % 8 == 0)
+        .ok_or(GNTST_general_error)?;
+    Ok(Slot {
+        table,
+        index: (address & 0xfff) as usize / 8,
+    })
 }
 
 /// Changes an entry of the current vcpu's tables, holding the table meanwhile.
@@ -89,7 +94,11 @@ pub fn map(cur: &'static Vcpu, op: &mut gnttab_map_grant_ref) -> Result<(), i16>
     let write = op.flags & GNTMAP_readonly == 0;
     let mfn = granter.grants.pin(op.grant_ref, own.id, write)?;
     // From here on an error drops this, which ends the use.
-    let pinned = Unmapped { granter: granter.clone(), gref: op.grant_ref, write };
+    let pinned = Unmapped {
+        granter: granter.clone(),
+        gref: op.grant_ref,
+        write,
+    };
     let device = match op.flags & GNTMAP_device_map != 0 {
         true => Some(hold_for_device(mfn, &granter, write)?),
         false => None,
@@ -102,7 +111,15 @@ pub fn map(cur: &'static Vcpu, op: &mut gnttab_map_grant_ref) -> Result<(), i16>
         change_slot(find_slot(op.host_addr, by_entry)?, entry, Mode::Replace, &scope)?;
     }
     // Last, since another vcpu that guesses the handle may use it at once.
-    let mapping = Mapping { granter: granter.clone(), gref: op.grant_ref, write, mfn, host, by_entry, device };
+    let mapping = Mapping {
+        granter: granter.clone(),
+        gref: op.grant_ref,
+        write,
+        mfn,
+        host,
+        by_entry,
+        device,
+    };
     let handle = add_mapping(own, mapping).inspect_err(|_| {
         if host && let Ok(slot) = find_slot(op.host_addr, by_entry) {
             // Where the guest has changed the entry meanwhile, that has dropped what it held.
@@ -175,5 +192,9 @@ pub fn unmap(cur: &'static Vcpu, op: &gnttab_unmap_grant_ref) -> Result<Option<U
         return Ok(None);
     }
     let gone = slot.take();
-    Ok(gone.map(|m| Unmapped { granter: m.granter, gref: m.gref, write: m.write }))
+    Ok(gone.map(|m| Unmapped {
+        granter: m.granter,
+        gref: m.gref,
+        write: m.write,
+    }))
 }

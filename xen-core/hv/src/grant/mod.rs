@@ -62,7 +62,10 @@ impl DomainGrants {
     /// An empty table, no mappings.
     pub const fn new() -> Self {
         Self {
-            table: Mutex::new(Table { frames: Vec::new(), pinned: BTreeMap::new() }),
+            table: Mutex::new(Table {
+                frames: Vec::new(),
+                pinned: BTreeMap::new(),
+            }),
             mappings: Mutex::new(Vec::new()),
         }
     }
@@ -116,7 +119,9 @@ impl DomainGrants {
     fn unpin(&self, gref: grant_ref_t, write: bool) {
         let mut table = self.table.lock();
         let entry = table.entry(gref);
-        let Some(pinned) = table.pinned.get_mut(&gref) else { return };
+        let Some(pinned) = table.pinned.get_mut(&gref) else {
+            return;
+        };
         pinned.pins = pinned.pins.remove(write);
         let left = pinned.pins;
         if left.is_none() {

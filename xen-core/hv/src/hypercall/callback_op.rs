@@ -10,7 +10,11 @@ use xen_abi::*;
 /// Is it an address at all? The entry frames are built with iret, which faults on one that is not canonical.
 fn check_canonical(address: u64) -> Result<u64, Errno> {
     let sign_extended = ((address << 16) as i64 >> 16) as u64;
-    if address == sign_extended { Ok(address) } else { Err(Errno::EINVAL) }
+    if address == sign_extended {
+        Ok(address)
+    } else {
+        Err(Errno::EINVAL)
+    }
 }
 
 /// Sets one callback; the types without a place here are those of 32-bit system calls, whose absence a kernel

@@ -37,7 +37,14 @@ fn write(cur: &Vcpu, count: usize, buffer: u64) -> Outcome {
         done += len;
         if done < count && preempt_needed() {
             let next = buffer.wrapping_add(done as u64);
-            return Err(Stop::Again([CONSOLEIO_write.into(), (count - done) as u64, next, 0, 0, 0]));
+            return Err(Stop::Again([
+                CONSOLEIO_write.into(),
+                (count - done) as u64,
+                next,
+                0,
+                0,
+                0,
+            ]));
         }
     }
     Ok(0)

@@ -37,7 +37,9 @@ pub fn domctl(cur: &'static Vcpu, args: &[u64; 6]) -> Outcome {
     }
     match request.cmd {
         XEN_DOMCTL_getdomaininfo => {
-            let domain = domain::find(request.domain).filter(|d| !d.is_idle()).ok_or(Errno::ESRCH)?;
+            let domain = domain::find(request.domain)
+                .filter(|d| !d.is_idle())
+                .ok_or(Errno::ESRCH)?;
             request.set_payload(&describe(&domain));
             at.write(&request)?;
             Ok(0)

@@ -50,7 +50,10 @@ fn setup_table(cur: &Vcpu, op: &mut gnttab_setup_table) -> Result<(), Errno> {
         return Ok(());
     };
     let list = GuestPtr::<u64>::new(op.frame_list);
-    let written = frames.iter().enumerate().try_for_each(|(i, mfn)| list.at(i as u64).write(&mfn.0));
+    let written = frames
+        .iter()
+        .enumerate()
+        .try_for_each(|(i, mfn)| list.at(i as u64).write(&mfn.0));
     op.status = status(written.map_err(|_| GNTST_bad_virt_addr));
     Ok(())
 }
@@ -83,7 +86,13 @@ fn set_version(at: u64, count: u32) -> Outcome {
 }
 
 fn get_version(cur: &Vcpu, op: &mut gnttab_get_version) -> Result<(), Errno> {
-    target(cur, op.dom).map_err(|status| if status == GNTST_bad_domain { Errno::ESRCH } else { Errno::EPERM })?;
+    target(cur, op.dom).map_err(|status| {
+        if status == GNTST_bad_domain {
+            Errno::ESRCH
+        } else {
+            Errno::EPERM
+        }
+    })?;
     op.version = 1;
     Ok(())
 }

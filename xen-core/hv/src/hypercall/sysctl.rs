@@ -81,7 +81,10 @@ fn read_console(op: &mut xen_sysctl_readconsole) -> Result<(), Errno> {
 
 /// Pages of usable memory that the machine has.
 fn ram_pages() -> u64 {
-    boot::memory_map().ram().map(|range| (range.end - range.start) / PAGE_SIZE).sum()
+    boot::memory_map()
+        .ram()
+        .map(|range| (range.end - range.start) / PAGE_SIZE)
+        .sum()
 }
 
 fn physinfo(op: &mut xen_sysctl_physinfo) -> Result<(), Errno> {
@@ -126,7 +129,11 @@ fn cpu_topology(op: &mut xen_sysctl_cputopoinfo) -> Result<(), Errno> {
         }
         let to = GuestPtr::<xen_sysctl_cputopo>::new(op.cputopo);
         for cpu in 0..cpus {
-            to.at(cpu.into()).write(&xen_sysctl_cputopo { core: cpu, socket: 0, node: 0 })?;
+            to.at(cpu.into()).write(&xen_sysctl_cputopo {
+                core: cpu,
+                socket: 0,
+                node: 0,
+            })?;
         }
     }
     op.num_cpus = cpus;
@@ -172,7 +179,11 @@ fn cpupool(op: &mut xen_sysctl_cpupool_op) -> Result<(), Errno> {
 fn write_bitmap(map: &xenctl_bitmap, mask: u64) -> Result<(), Errno> {
     let to = GuestPtr::<u8>::new(map.bitmap);
     let bytes = u64::from(map.nr_bits).div_ceil(8).min(NR_CPUS as u64 / 8);
-    let valid = if map.nr_bits >= 64 { u64::MAX } else { (1 << map.nr_bits) - 1 };
+    let valid = if map.nr_bits >= 64 {
+        u64::MAX
+    } else {
+        (1 << map.nr_bits) - 1
+    };
     to.write_slice(&(mask & valid).to_le_bytes()[..bytes as usize])
 }
 
@@ -189,7 +200,10 @@ fn counters(op: &mut xen_sysctl_perfc_op) -> Result<(), Errno> {
     if op.desc == 0 {
         return Ok(());
     }
-    let names = Counter::ALL.iter().map(|c| c.name()).chain(["exits by sysret", "exits by iret"]);
+    let names = Counter::ALL
+        .iter()
+        .map(|c| c.name())
+        .chain(["exits by sysret", "exits by iret"]);
     for (i, name) in names.enumerate() {
         // `struct xen_sysctl_perfc_desc`: name, number of values.
         let mut desc = [0u8; 84];
@@ -198,7 +212,9 @@ fn counters(op: &mut xen_sysctl_perfc_op) -> Result<(), Errno> {
         GuestPtr::<[u8; 84]>::new(op.desc).at(i as u64).write(&desc)?;
         for cpu in 0..cpus {
             let value = trace::value_at(cpu, i);
-            GuestPtr::<u32>::new(op.val).at((i * cpus + cpu) as u64).write(&(value as u32))?;
+            GuestPtr::<u32>::new(op.val)
+                .at((i * cpus + cpu) as u64)
+                .write(&(value as u32))?;
         }
     }
     Ok(())

@@ -65,7 +65,10 @@ pub fn xen_version(cur: &'static Vcpu, args: &[u64; 6]) -> Outcome {
             give(arg, &info)
         }
         XENVER_capabilities => give(arg, &field::<XEN_CAPABILITIES_INFO_LEN>(CAPABILITIES)),
-        XENVER_changeset => give(arg, &field::<XEN_CHANGESET_INFO_LEN>(may_know(env!("CARGO_PKG_VERSION")))),
+        XENVER_changeset => give(
+            arg,
+            &field::<XEN_CHANGESET_INFO_LEN>(may_know(env!("CARGO_PKG_VERSION"))),
+        ),
         XENVER_platform_parameters => give(arg, &xen_platform_parameters { virt_start: HOLE_START }),
         XENVER_get_features => {
             let at = GuestPtr::<xen_feature_info>::new(arg);
@@ -80,7 +83,10 @@ pub fn xen_version(cur: &'static Vcpu, args: &[u64; 6]) -> Outcome {
         XENVER_pagesize if arg == 0 => Ok(PAGE_SIZE),
         XENVER_pagesize => Err(Errno::EINVAL.into()),
         XENVER_guest_handle => give(arg, &[0u8; 16]),
-        XENVER_commandline => give(arg, &field::<XEN_COMMANDLINE_LEN>(may_know(crate::boot::command_line()))),
+        XENVER_commandline => give(
+            arg,
+            &field::<XEN_COMMANDLINE_LEN>(may_know(crate::boot::command_line())),
+        ),
         XENVER_build_id => Err(Errno::ENODATA.into()),
         _ => Err(Errno::ENOSYS.into()),
     }

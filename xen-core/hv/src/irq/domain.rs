@@ -9,7 +9,7 @@ use crate::arch::x86::percpu::cpu_id;
 use crate::domain::{self, Domain};
 use crate::mm::directmap;
 use crate::mm::frame::{self, Mfn, TypedRef};
-use crate::sync::{Mutex, RwLock};
+use crate::sync::Mutex;
 use alloc::collections::BTreeMap;
 use core::sync::atomic::{AtomicU64, Ordering};
 use xen_abi::Errno;
@@ -42,7 +42,7 @@ impl Pirq {
 /// A domain's part.
 pub struct DomainIrqs {
     table: Mutex<BTreeMap<u32, Pirq>>,
-    pub(super) permissions: RwLock<Permissions>,
+    pub(super) permissions: Permissions,
     /// The guest's page with a bit for each pirq that needs `PHYSDEVOP_eoi`.
     eoi_page: Mutex<Option<TypedRef>>,
 }
@@ -52,7 +52,7 @@ impl DomainIrqs {
     pub fn new(hardware: bool) -> Self {
         Self {
             table: Mutex::new(BTreeMap::new()),
-            permissions: RwLock::new(Permissions::new(hardware)),
+            permissions: Permissions::new(hardware),
             eoi_page: Mutex::new(None),
         }
     }
@@ -108,7 +108,7 @@ pub(crate) fn map_gsi(domain: &Domain, gsi: u32, wanted: Option<u32>) -> Result<
     if gsi >= gsi::count() {
         return Err(Errno::EINVAL);
     }
-    if !domain.irqs.permissions.read().has_irq(gsi) {
+    if !domain.irqs.permissions.has_irq(gsi) {
         return Err(Errno::EPERM);
     }
     let mut table = domain.irqs.table.lock();
@@ -188,18 +188,6 @@ pub(crate) fn unmap(domain: &Domain, pirq: u32) -> Result<(), Errno> {
     drop(table);
     domain.irqs.set_eoi_bit(pirq, false);
     Ok(())
-}
-
-/// Takes all pirqs from a domain that ends; its event channels are closed.
-pub fn release(domain: &Domain) {
-    loop {
-        let next = domain.irqs.table.lock().iter().find(|(_, p)| !matches!(p.kind, Kind::Message(_, 0))).map(|e| *e.0);
-        match next {
-            Some(pirq) => drop(unmap(domain, pirq)),
-            None => break,
-        }
-    }
-    drop(domain.irqs.eoi_page.lock().take());
 }
 
 /// Lets the domain's pirq interrupt (`EVTCHNOP_bind_pirq`); from now on it comes by [`crate::event::send_pirq`].

@@ -11,12 +11,9 @@ mod line;
 mod msi;
 mod permission;
 
-pub use domain::{DomainIrqs, bind_pirq, eoi_pirq, release, set_pirq_affinity, unbind_pirq};
+pub use domain::{DomainIrqs, bind_pirq, eoi_pirq, set_pirq_affinity, unbind_pirq};
 pub use line::dispatch;
-pub use permission::{
-    each_denied_iomem, iomem_permitted, ioport_permitted, mmio_read_only, reserve_ports, set_iomem, set_ioports,
-    set_irq,
-};
+pub use permission::{each_denied_iomem, iomem_permitted, ioport_permitted, mmio_read_only, reserve_ports};
 
 use crate::arch::x86::{ioapic, pci_config};
 use crate::domain::Domain;
@@ -76,14 +73,6 @@ fn hpet_frame() -> Option<u64> {
 /// As [`gsi::request`].
 pub fn request_hv_isa(irq: u8, handler: fn()) -> Result<(), Errno> {
     gsi::request(gsi::of_isa(irq), handler)
-}
-
-/// Gives a line to the hypervisor itself: `handler` runs with interrupts off.
-///
-/// # Errors
-/// As [`gsi::request`].
-pub fn request_hv_gsi(gsi: u32, handler: fn()) -> Result<(), Errno> {
-    gsi::request(gsi, handler)
 }
 
 /// Says how a line's signal looks (`PHYSDEVOP_setup_gsi`).

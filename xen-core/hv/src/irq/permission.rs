@@ -9,7 +9,7 @@ use xen_logic::interrupt_line::{MSI_WINDOW, MSI_WINDOW_LAST};
 use xen_logic::port_policy::dom0_ports;
 use xen_logic::rangeset::RangeSet;
 
-/// The three sets of one domain.
+/// The three sets of one domain; they stay as they are made.
 pub(super) struct Permissions {
     ports: RangeSet,
     frames: RangeSet,
@@ -103,12 +103,12 @@ pub(super) fn is_denied(mfn: u64) -> bool {
 /// May the domain use `len` I/O ports from `port` on?
 pub fn ioport_permitted(domain: &Domain, port: u16, len: u8) -> bool {
     let last = port as u64 + len.max(1) as u64 - 1;
-    domain.irqs.permissions.read().ports.contains_range(port as u64, last)
+    domain.irqs.permissions.ports.contains_range(port as u64, last)
 }
 
 /// May the domain map this frame, which is not RAM?
 pub fn iomem_permitted(domain: &Domain, mfn: Mfn) -> bool {
-    domain.irqs.permissions.read().frames.contains(mfn.0)
+    domain.irqs.permissions.frames.contains(mfn.0)
 }
 
 /// Must every mapping of this frame, which is not RAM, be read-only? Writes then come to [`super::mmio_write`].
@@ -118,30 +118,7 @@ pub fn mmio_read_only(mfn: Mfn) -> bool {
 
 /// Calls `visit` with each run of frames in `first..=last` that the domain may not map, ascending.
 pub fn each_denied_iomem(domain: &Domain, first: Mfn, last: Mfn, mut visit: impl FnMut(Mfn, Mfn)) {
-    for (a, b) in domain.irqs.permissions.read().frames.gaps(first.0, last.0) {
+    for (a, b) in domain.irqs.permissions.frames.gaps(first.0, last.0) {
         visit(Mfn(a), Mfn(b));
     }
-}
-
-/// Gives or takes I/O ports.
-pub fn set_ioports(domain: &Domain, first: u16, last: u16, allow: bool) {
-    change(&mut domain.irqs.permissions.write().ports, first as u64, last as u64, allow);
-}
-
-/// Gives or takes device frames; what is denied to everybody is not given.
-pub fn set_iomem(domain: &Domain, first: Mfn, last: Mfn, allow: bool) {
-    let mut permissions = domain.irqs.permissions.write();
-    change(&mut permissions.frames, first.0, last.0, allow);
-    for (a, b) in DENIED.read().iter() {
-        permissions.frames.remove(a, b);
-    }
-}
-
-/// Gives or takes an interrupt line.
-pub fn set_irq(domain: &Domain, gsi: u32, allow: bool) {
-    change(&mut domain.irqs.permissions.write().irqs, gsi as u64, gsi as u64, allow);
-}
-
-fn change(set: &mut RangeSet, first: u64, last: u64, allow: bool) {
-    if allow { set.insert(first, last) } else { set.remove(first, last) }
 }

@@ -1,7 +1,8 @@
 //! The frame table: for each frame of RAM who owns it, how many references there are, and what it is used as.
 
 use super::layout::FRAME_TABLE;
-use super::{alloc, directmap, flush, typing};
+use super::{alloc, directmap, flush, pt, typing};
+use crate::arch::x86::cpu;
 use crate::domain::Domain;
 use core::mem::ManuallyDrop;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -112,6 +113,7 @@ pub const fn table_bytes(limit: u64) -> u64 {
 /// Tells how far the frame table goes. Its memory at `FRAME_TABLE` is mapped and zeroed: every frame is no RAM.
 pub fn init(limit: u64) {
     LIMIT.store(limit, Ordering::Relaxed);
+    pt::set_physical_bits(cpu::cpuid(0x8000_0008, 0).eax & 0xff);
 }
 
 /// The first megabyte is the firmware's, whatever the map says: the privileged domain may map it.
@@ -339,11 +341,3 @@ macro_rules! reference {
 
 reference!(PageRef, |info| cells::put_reference(info));
 reference!(TypedRef, |info| typing::release(info, &mut typing::Budget::unlimited()));
-
-impl TypedRef {
-    /// Wraps a use that the caller holds.
-    #[inline]
-    pub(super) fn adopt(info: &'static FrameInfo) -> Self {
-        Self(info)
-    }
-}

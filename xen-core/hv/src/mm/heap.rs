@@ -23,7 +23,9 @@ struct Heap {
 }
 
 #[global_allocator]
-static HEAP: Heap = Heap { classes: [const { Mutex::new(FreeList(null_mut())) }; CLASSES.len()] };
+static HEAP: Heap = Heap {
+    classes: [const { Mutex::new(FreeList(null_mut())) }; CLASSES.len()],
+};
 
 /// The smallest class that holds `layout`, if it is small.
 fn class_of(layout: Layout) -> Option<usize> {
@@ -64,7 +66,9 @@ impl FreeList {
 // page allocator's.
 unsafe impl GlobalAlloc for Heap {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let Some(class) = class_of(layout) else { return new_pages(order_of(layout)) };
+        let Some(class) = class_of(layout) else {
+            return new_pages(order_of(layout));
+        };
         if let Some(block) = self.classes[class].lock().pop() {
             return block;
         }

@@ -81,15 +81,7 @@ fn descend(slot: *mut u64, flags: u64, new: NewTable) -> Result<u64, OutOfMemory
 
 /// Maps `len` bytes at `va` to machine address `ma`, with the largest pages that fit, up to `1 << max_shift` bytes.
 /// All three are multiples of a page, and nothing is mapped there yet.
-pub fn map(
-    l4: u64,
-    va: u64,
-    ma: u64,
-    len: u64,
-    flags: u64,
-    max_shift: u32,
-    new: NewTable,
-) -> Result<(), OutOfMemory> {
+pub fn map(l4: u64, va: u64, ma: u64, len: u64, flags: u64, max_shift: u32, new: NewTable) -> Result<(), OutOfMemory> {
     let mut done = 0;
     while done < len {
         let (va, ma) = (va + done, ma + done);
@@ -129,7 +121,10 @@ fn image_parts() -> [(u64, u64, u64); 4] {
 /// The machine addresses of the image, symbol table included.
 pub fn image_range() -> (u64, u64) {
     let parts = image_parts();
-    (image_maddr(parts[0].0), image_maddr(parts[3].1.next_multiple_of(PAGE_SIZE)))
+    (
+        image_maddr(parts[0].0),
+        image_maddr(parts[3].1.next_multiple_of(PAGE_SIZE)),
+    )
 }
 
 /// The machine address of something in the image; the linker script gives the distance.
@@ -185,7 +180,15 @@ pub fn map_stacks(cpu: usize, main: Option<u64>, new: NewTable) -> Result<(), Ou
                 Some(main) if i == last => main + page * PAGE_SIZE,
                 _ => new().ok_or(OutOfMemory)?,
             };
-            map(IDLE_L4.load(Relaxed), stack_area(cpu) + (first + page) * PAGE_SIZE, ma, PAGE_SIZE, WRITE, 12, new)?;
+            map(
+                IDLE_L4.load(Relaxed),
+                stack_area(cpu) + (first + page) * PAGE_SIZE,
+                ma,
+                PAGE_SIZE,
+                WRITE,
+                12,
+                new,
+            )?;
         }
     }
     Ok(())
@@ -196,10 +199,7 @@ pub fn map_stacks(cpu: usize, main: Option<u64>, new: NewTable) -> Result<(), Ou
 ///
 /// # Errors
 /// No memory.
-pub fn map_backing(
-    (start, end): (u64, u64),
-    pages: &mut dyn FnMut(u64) -> Option<u64>,
-) -> Result<(), OutOfMemory> {
+pub fn map_backing((start, end): (u64, u64), pages: &mut dyn FnMut(u64) -> Option<u64>) -> Result<(), OutOfMemory> {
     map_aliased((start, end), (start, WRITE), &mut |size, _| pages(size))
 }
 
@@ -217,7 +217,11 @@ pub fn map_aliased(
     let l4 = IDLE_L4.load(Relaxed);
     let (mut at, distance) = (page_down(start), page_down(alias).wrapping_sub(page_down(start)));
     while at < end {
-        let mut size = if at % LARGE_PAGE == 0 && end - at >= LARGE_PAGE { LARGE_PAGE } else { PAGE_SIZE };
+        let mut size = if at.is_multiple_of(LARGE_PAGE) && end - at >= LARGE_PAGE {
+            LARGE_PAGE
+        } else {
+            PAGE_SIZE
+        };
         if is_mapped(l4, at) {
             // The last page of the range before is the first of this one.
             size = PAGE_SIZE;
@@ -252,7 +256,7 @@ pub fn map_zero_holes(start: u64, end: u64, new: NewTable) -> Result<(), OutOfMe
         let l3 = descend(entry(l4, at >> 39), 0, new)?;
         let l2 = entry(descend(entry(l3, at >> 30), 0, new)?, at >> 21);
         // SAFETY: as in `descend`.
-        if unsafe { l2.read() } & PRESENT == 0 && at % (2 << 20) == 0 {
+        if unsafe { l2.read() } & PRESENT == 0 && at.is_multiple_of(2 << 20) {
             // SAFETY: as above. Nothing is added to the shared table later: all its entries are present.
             unsafe { l2.write(shared | TABLE) };
         }
@@ -323,8 +327,16 @@ pub fn map_vmap(maddr: u64, len: usize, cache: Cache) -> *mut u8 {
     assert!(size <= VMAP_END - va, "no room for device mappings");
     // A page stays unmapped between two mappings.
     *next = va + size + PAGE_SIZE;
-    map(IDLE_L4.load(Relaxed), va, maddr - offset, size, flags, 12, &mut crate::boot::new_table)
-        .expect("no memory for a device mapping");
+    map(
+        IDLE_L4.load(Relaxed),
+        va,
+        maddr - offset,
+        size,
+        flags,
+        12,
+        &mut crate::boot::new_table,
+    )
+    .expect("no memory for a device mapping");
     (va + offset) as *mut u8
 }
 

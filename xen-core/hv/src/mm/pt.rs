@@ -26,7 +26,7 @@ use xen_logic::pte::{self, Pte};
 static FRAME_LIMIT: AtomicU64 = AtomicU64::new(1 << 40);
 
 /// Tells how many bits a physical address has (CPUID leaf 0x80000008).
-pub fn set_physical_bits(bits: u32) {
+pub(super) fn set_physical_bits(bits: u32) {
     FRAME_LIMIT.store(1 << (bits.clamp(32, 52) - 12), Relaxed);
 }
 
@@ -206,6 +206,27 @@ fn check_l1(table: &'static FrameInfo, domain: &Domain) -> Result<(), (u16, Fail
     Ok(())
 }
 
+/// Makes sure that the last entry which holds something holds a valid table.
+///
+/// A table that was parked while it was undone may have been interrupted inside that entry's child: then the entry
+/// holds a use of a child that is half undone itself. Asking for one more use checks it again.
+fn revive_last(
+    table: &'static FrameInfo,
+    level: u8,
+    resume: u16,
+    domain: &Domain,
+    budget: &mut Budget,
+) -> Result<(), Fail> {
+    let Some(last) = resume.checked_sub(1) else { return Ok(()) };
+    let entry = Pte(table.word(last as usize).load(Relaxed));
+    if !entry.is_present() || (level == 4 && !pte::is_guest_l4_slot(last as usize)) {
+        return Ok(());
+    }
+    hold_table(entry, level, domain, budget)?;
+    typing::release(typing::ram(entry.mfn())?, budget);
+    Ok(())
+}
+
 fn check_table(
     table: &'static FrameInfo,
     level: u8,
@@ -213,6 +234,7 @@ fn check_table(
     domain: &Domain,
     budget: &mut Budget,
 ) -> Result<(), (u16, Fail)> {
+    revive_last(table, level, resume, domain, budget).map_err(|fail| (resume, fail))?;
     for index in resume..ENTRIES {
         if level == 4 && !pte::is_guest_l4_slot(index as usize) {
             continue;
@@ -250,6 +272,10 @@ pub(super) fn drop_entries(
         }
         budget.spend(ENTRIES as u32);
         return Ok(());
+    }
+    if level == 4 {
+        // No use of it as a root is left: the guest may read it soon, and need not learn where our tables are.
+        (0..ENTRIES as usize).filter(|&n| !pte::is_guest_l4_slot(n)).for_each(|n| table.word(n).store(0, Relaxed));
     }
     for index in (0..resume).rev() {
         if level == 4 && !pte::is_guest_l4_slot(index as usize) {

@@ -23,7 +23,7 @@ pub(super) fn place(v: &Vcpu, inner: &Inner, last: usize) -> usize {
     if loaded != NOWHERE && inner.entity.allows(loaded as usize) {
         return loaded as usize;
     }
-    if online & (online - 1) == 0 {
+    if online & online.wrapping_sub(1) == 0 {
         return last;
     }
     choose_cpu(inner.entity.affinity, online, idle_mask(online), last)

@@ -62,7 +62,11 @@ fn leave(prev: &'static Vcpu, cpu: usize, queue: &mut Queue, now: u64) -> Left {
     let inner = unsafe { prev.sched.inner.get() };
     charge(prev, inner, now);
     let held = prev.sched.held.load(SeqCst);
-    let yields = prev.sched.yields.swap(false, Relaxed);
+    // Only the vcpu itself sets it, and it is current here.
+    let yields = prev.sched.yields.load(Relaxed);
+    if yields {
+        prev.sched.yields.store(false, Relaxed);
+    }
     let here = inner.entity.allows(cpu);
     if held == 0 && here {
         let allowance = allowance(prev, now);

@@ -31,7 +31,10 @@ pub fn init(origin: u64, hz: u64) {
 #[inline]
 pub fn rate() -> Scale {
     let word = RATE.load(Relaxed);
-    Scale { mul: (word >> 8) as u32, shift: word as u8 as i8 }
+    Scale {
+        mul: (word >> 8) as u32,
+        shift: word as u8 as i8,
+    }
 }
 
 /// The boot CPU's counter at time 0.

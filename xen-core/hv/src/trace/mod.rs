@@ -130,7 +130,11 @@ pub fn value_at(cpu: usize, number: usize) -> u64 {
     let (irets, syscalls) = (info.fast_irets.load(Relaxed), info.fast_syscalls.load(Relaxed));
     let Some(slot) = info.counters.0.get(number) else {
         let by_sysret = number == Counter::COUNT;
-        return if by_sysret { info.sysrets.load(Relaxed) + syscalls } else { info.irets.load(Relaxed) + irets };
+        return if by_sysret {
+            info.sysrets.load(Relaxed) + syscalls
+        } else {
+            info.irets.load(Relaxed) + irets
+        };
     };
     let more = match Counter::ALL[number] {
         Counter::Hypercalls => irets,
@@ -180,7 +184,9 @@ fn write_entry(kind: Kind, a: u64, b: u64) {
     let entry = unsafe { &*ring.add(at as usize) };
     // SAFETY: reads a counter; every CPU has it.
     entry.tsc.store(unsafe { core::arch::x86_64::_rdtsc() }, Relaxed);
-    entry.what.store(kind as u64 | u64::from(info.cpu) << 16 | whose(info) << 32, Relaxed);
+    entry
+        .what
+        .store(kind as u64 | u64::from(info.cpu) << 16 | whose(info) << 32, Relaxed);
     entry.a.store(a, Relaxed);
     entry.b.store(b, Relaxed);
 }
@@ -217,7 +223,11 @@ pub fn enable(option: &str) -> Result<(), &str> {
 /// allocated; [`enable`] comes before, so that the size is known.
 pub fn init_cpu(cpu: usize) {
     let header = &paravane_trace_header;
-    let entries = if header.enabled.load(Relaxed) == kinds::ALWAYS { SMALL_RING } else { LARGE_RING };
+    let entries = if header.enabled.load(Relaxed) == kinds::ALWAYS {
+        SMALL_RING
+    } else {
+        LARGE_RING
+    };
     let info = percpu::info_of(cpu);
     let desc = &header.cpus[cpu];
     desc.counters.store(core::ptr::from_ref(&info.counters) as u64, Relaxed);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 
 use super::super::room::Room;
 use crate::iso;
@@ -56,6 +56,48 @@ fn ends_by(room: &mut Room<'_>, machine: &Machine, reason: &str) -> Result<()> {
     Ok(())
 }
 
+/// An NMI makes each CPU say what it does, with names, and Dom0 goes on.
+pub fn nmi(room: &mut Room<'_>) -> Result<()> {
+    let command = "echo ready; sleep 5; echo still here";
+    let machine = room.machine(Some((command.to_owned(), run::fresh_mark())))?;
+    let mut guest = Guest::start(&mut machine.command())?;
+    let told = guest.expect("\nready\n", room.limit()).and_then(|()| {
+        let socket = machine.qmp.as_ref().context("no monitor")?;
+        guest.qmp(socket)?.execute("inject-nmi", &serde_json::json!({}))?;
+        guest.expect("NMI on CPU 0", room.limit())?;
+        guest.expect("\nstill here\n", room.limit())
+    });
+    room.keep(&guest);
+    told?;
+    let after = room.console().split_once("NMI on CPU 0").map_or("", |(_, after)| after);
+    for wanted in ["rip", "last trace entries of CPU 0"] {
+        ensure!(after.contains(wanted), "no `{wanted}` in the dump");
+    }
+    // Dom0 sleeps, so the CPU is idle, in the hypervisor.
+    ensure!(after.contains("::"), "no names in the backtrace");
+    Ok(())
+}
+
+/// The trace of a whole boot can be read and holds hypercalls.
+pub fn trace(room: &mut Room<'_>) -> Result<()> {
+    let file = room.scratch().join("trace.json");
+    room.args.trace = Some(file.clone());
+    let mut machine = room.machine(Some(("ls /".to_owned(), run::fresh_mark())))?;
+    machine.extra(&["-no-shutdown"]);
+    let guest = Guest::start(&mut machine.command())?;
+    let socket = machine.qmp.as_ref().context("no monitor")?;
+    let written = crate::trace::at_end(socket, &file, room.scratch(), room.limit());
+    room.keep(&guest);
+    written?;
+    let json: serde_json::Value = serde_json::from_slice(&std::fs::read(&file)?)?;
+    let events = json["traceEvents"].as_array().context("no events")?;
+    let count = |name: &str| events.iter().filter(|event| event["name"] == name).count();
+    for name in ["sched_op", "mmuext_op", "page-fault", "d0v0"] {
+        ensure!(count(name) > 0, "no {name} among {} events", events.len());
+    }
+    Ok(())
+}
+
 const CRASH: &str = "echo c > /proc/sysrq-trigger; sleep 100";
 
 /// A crash of Dom0 is dumped, then the machine is reset.
@@ -71,6 +113,7 @@ pub fn crash(room: &mut Room<'_>) -> Result<()> {
 fn dumped(console: &str) -> Result<()> {
     let text = console.to_lowercase();
     ensure!(text.contains("sysrq"), "Linux did not say that it crashed");
+    ensure!(text.contains("hardware domain crashed"), "the hypervisor did not say that Dom0 crashed");
     ensure!(text.contains("rip"), "no registers in the dump");
     Ok(())
 }
@@ -80,10 +123,11 @@ pub fn crash_noreboot(room: &mut Room<'_>) -> Result<()> {
     room.args.append = "panic=1".to_owned();
     room.args.hv_append = "noreboot".to_owned();
     let machine = room.machine(Some((CRASH.to_owned(), run::fresh_mark())))?;
-    let guest = room.expect_any(&machine, &["sysrq triggered crash", "sysrq: trigger a crash"])?;
-    // Time for the dump, and for a reboot that must not come.
-    let more = guest.wait_for(Duration::from_secs(12), |_| None::<()>);
+    let guest = room.expect_any(&machine, &["sysrq triggered crash", "sysrq: Trigger a crash"])?;
+    let said = guest.expect("noreboot: the machine stays as it is", room.limit());
+    let more = guest.wait_for(Duration::from_secs(3), |_| None::<()>);
     room.keep(&guest);
+    said?;
     ensure!(matches!(more, Seen::TimedOut), "the machine ended all the same");
     dumped(room.console())
 }

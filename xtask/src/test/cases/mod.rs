@@ -53,6 +53,8 @@ pub const ALL: &[Case] = &[
     case("reboot", 1, 15, "Dom0 reboots", life::reboot),
     case("crash", 1, 20, "Dom0's crash dumps its state and reboots", life::crash),
     case("crash-noreboot", 1, 20, "with noreboot the machine stays after Dom0's crash", life::crash_noreboot),
+    case("nmi", 1, 20, "an NMI dumps registers, a backtrace with names and the trace; Dom0 goes on", life::nmi),
+    case("trace", 1, 30, "the trace of a boot becomes a Chrome trace", life::trace),
     case("idle", 2, 30, "idle vcpus let the CPUs sleep, timers still fire", life::idle),
     case("loads-1", 1, 40, "fork, mmap, signal, FPU and timer load on one vcpu", loads::one),
     case("loads-2", 2, 50, "the same on two vcpus", loads::two),

@@ -15,8 +15,8 @@ fn iret_to(rip: u64, cs: u64, flags: u64, ss: u64) -> u64 {
     unsafe {
         asm!(
             "mov rax, rsp", "sub rax, 512", "and rax, -16",
-            "push {ss}", "push rax", "push {flags}", "push {cs}", "push {rip}", "jmp {iret}",
-            ss = in(reg) ss, flags = in(reg) flags, cs = in(reg) cs, rip = in(reg) rip, iret = sym hypervisor_iret,
+            "push rdi", "push rax", "push rsi", "push rdx", "push rcx", "jmp {iret}",
+            in("rdi") ss, in("rsi") flags, in("rdx") cs, in("rcx") rip, iret = sym hypervisor_iret,
             options(noreturn)
         )
     }

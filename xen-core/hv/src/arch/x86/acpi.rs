@@ -27,7 +27,12 @@ const MAX_TABLES: usize = 256;
 
 /// What the tables say; nothing before [`init`].
 pub fn info() -> &'static Info {
-    static NONE: Info = Info { madt: None, fadt: None, hpet: None, mcfg: Vec::new() };
+    static NONE: Info = Info {
+        madt: None,
+        fadt: None,
+        hpet: None,
+        mcfg: Vec::new(),
+    };
     INFO.get().unwrap_or(&NONE)
 }
 
@@ -50,7 +55,10 @@ fn with_table<R>(addr: u64, f: impl FnOnce(&[u8]) -> R) -> Option<R> {
     with_memory(addr, len, |bytes| match acpi::table(bytes) {
         Some(table) => Some(f(table)),
         None => {
-            log::warn!("ACPI: table {} at {addr:#x} has a wrong checksum, ignored", signature.escape_ascii());
+            log::warn!(
+                "ACPI: table {} at {addr:#x} has a wrong checksum, ignored",
+                signature.escape_ascii()
+            );
             None
         }
     })
@@ -60,8 +68,12 @@ fn with_table<R>(addr: u64, f: impl FnOnce(&[u8]) -> R) -> Option<R> {
 fn search_rsdp() -> Option<Rsdp> {
     let ebda = with_memory(0x40e, 2, |b| u16::from_le_bytes([b[0], b[1]]) as u64) << 4;
     let areas = [(ebda, 1024), (0xe_0000, 0x2_0000)];
-    let usable = areas.into_iter().filter(|(start, _)| (0x400..0x10_0000).contains(start));
-    usable.into_iter().find_map(|(start, len)| with_memory(start, len, |b| Rsdp::search(b).map(|(_, r)| r)))
+    let usable = areas
+        .into_iter()
+        .filter(|(start, _)| (0x400..0x10_0000).contains(start));
+    usable
+        .into_iter()
+        .find_map(|(start, len)| with_memory(start, len, |b| Rsdp::search(b).map(|(_, r)| r)))
 }
 
 /// Reads the tables that the root pointer leads to: the loader's copy of it, or the one found in memory.
@@ -83,7 +95,9 @@ pub fn init(from_loader: Option<Rsdp>) {
 
 /// Only the tables wanted are read beyond their header.
 fn read_table(info: &mut Info, addr: u64) {
-    let Some((signature, len)) = with_memory(addr, HEADER_LEN, acpi::header) else { return };
+    let Some((signature, len)) = with_memory(addr, HEADER_LEN, acpi::header) else {
+        return;
+    };
     log::debug!("ACPI: {} at {addr:#x}, {len} bytes", signature.escape_ascii());
     match &signature {
         b"APIC" => info.madt = with_table(addr, Madt::parse).flatten(),

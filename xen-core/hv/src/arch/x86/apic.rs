@@ -216,6 +216,9 @@ pub fn set_deadline_ns(deadline: u64) {
     }
     let ns = deadline.saturating_sub(clock::now()).min(1 << 32);
     let rate = TIMER_RATE.load(Relaxed);
-    let rate = Scale { mul: (rate >> 8) as u32, shift: rate as u8 as i8 };
+    let rate = Scale {
+        mul: (rate >> 8) as u32,
+        shift: rate as u8 as i8,
+    };
     write(reg::INITIAL_COUNT, rate.apply(ns).clamp(1, u32::MAX as u64) as u32);
 }

@@ -63,7 +63,12 @@ fn start_pit() -> Reference {
         port::write(0x42, 1, 0);
         port::write(0x42, 1, 0);
     }
-    Reference { name: "PIT", hz: PIT_HZ, mask: 0xffff, read: Source::Pit }
+    Reference {
+        name: "PIT",
+        hz: PIT_HZ,
+        mask: 0xffff,
+        read: Source::Pit,
+    }
 }
 
 fn start_hpet(address: u64) -> Option<Reference> {
@@ -78,7 +83,12 @@ fn start_hpet(address: u64) -> Option<Reference> {
         config.write_volatile(config.read_volatile() | 1);
         let hz = 1_000_000_000_000_000 / period;
         let counter = base.add(0xf0).cast::<u32>();
-        Some(Reference { name: "HPET", hz, mask: u32::MAX.into(), read: Source::Hpet(counter) })
+        Some(Reference {
+            name: "HPET",
+            hz,
+            mask: u32::MAX.into(),
+            read: Source::Hpet(counter),
+        })
     }
 }
 
@@ -88,12 +98,20 @@ fn choose() -> Reference {
     let pm_timer = || {
         let fadt = info.fadt.as_ref().filter(|f| f.pm_timer != 0)?;
         let mask = if fadt.pm_timer_wide { u32::MAX.into() } else { 0xff_ffff };
-        let source = Reference { name: "PM timer", hz: 3_579_545, mask, read: Source::PmTimer(fadt.pm_timer) };
+        let source = Reference {
+            name: "PM timer",
+            hz: 3_579_545,
+            mask,
+            read: Source::PmTimer(fadt.pm_timer),
+        };
         // A timer that stands still is none.
         let first = source.now();
         (0..10_000).any(|_| source.now() != first).then_some(source)
     };
-    info.hpet.and_then(start_hpet).or_else(pm_timer).unwrap_or_else(start_pit)
+    info.hpet
+        .and_then(start_hpet)
+        .or_else(pm_timer)
+        .unwrap_or_else(start_pit)
 }
 
 /// One reading of everything at once.
@@ -107,10 +125,18 @@ struct Sample {
 fn sample(reference: &Reference) -> Sample {
     let one = |_| {
         let before = cpu::rdtsc();
-        let s = Sample { tsc: before, reference: reference.now(), timer: apic::calibration_ticks() };
+        let s = Sample {
+            tsc: before,
+            reference: reference.now(),
+            timer: apic::calibration_ticks(),
+        };
         (cpu::rdtsc() - before, s)
     };
-    (0..TRIES).map(one).min_by_key(|(took, _)| *took).expect("TRIES is not 0").1
+    (0..TRIES)
+        .map(one)
+        .min_by_key(|(took, _)| *took)
+        .expect("TRIES is not 0")
+        .1
 }
 
 /// Measures; returns the time-stamp counter's rate, and sets the APIC timer's.
@@ -127,7 +153,9 @@ pub fn run() -> u64 {
     let rate = |ticks: u64| (ticks as u128 * reference.hz as u128 / elapsed.max(1) as u128) as u64;
     let timer_hz = rate((end.timer - start.timer).into()).max(1);
     apic::end_calibration(timer_hz);
-    let tsc_hz = cpu::tsc_hz_by_cpuid().unwrap_or_else(|| rate(end.tsc - start.tsc)).max(1);
+    let tsc_hz = cpu::tsc_hz_by_cpuid()
+        .unwrap_or_else(|| rate(end.tsc - start.tsc))
+        .max(1);
     log::info!(
         "TSC {}.{:03} MHz, APIC timer {}.{:03} MHz (by {})",
         tsc_hz / 1_000_000,

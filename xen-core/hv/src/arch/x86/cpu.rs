@@ -36,8 +36,17 @@ static CR4: AtomicU64 = AtomicU64::new(0);
 
 /// A CPUID leaf; all zero where there is no such leaf.
 pub fn cpuid(leaf: u32, subleaf: u32) -> CpuidResult {
-    let none = CpuidResult { eax: 0, ebx: 0, ecx: 0, edx: 0 };
-    if __cpuid(leaf & 0xc000_0000).eax < leaf { none } else { __cpuid_count(leaf, subleaf) }
+    let none = CpuidResult {
+        eax: 0,
+        ebx: 0,
+        ecx: 0,
+        edx: 0,
+    };
+    if __cpuid(leaf & 0xc000_0000).eax < leaf {
+        none
+    } else {
+        __cpuid_count(leaf, subleaf)
+    }
 }
 
 /// Are there 1 GiB pages?

@@ -54,7 +54,10 @@ pub fn request(mask: u64, request: Request) {
         return;
     }
     let slot = SLOTS.of(me);
-    assert!(!slot.busy.swap(true, Ordering::Relaxed), "a mailbox request from within one");
+    assert!(
+        !slot.busy.swap(true, Ordering::Relaxed),
+        "a mailbox request from within one"
+    );
     // SAFETY: nobody reads the slot, since no bit is outstanding; only this CPU writes it.
     unsafe { *slot.request.get() = request };
     slot.outstanding.store(mask, Ordering::Release);

@@ -92,7 +92,8 @@ pub fn info() -> &'static CpuInfo {
     // SAFETY: reads the stack pointer. Not `pure`: the result must not be carried over a context change, and
     // there is none inside a function, since vcpus have no hypervisor stacks of their own.
     unsafe { asm!("mov {}, rsp", out(reg) rsp, options(nomem, nostack, preserves_flags)) };
-    let top = (rsp | (STACK_STRIDE - 1)) + 1 - INFO_SIZE;
+    // In one step without overflow checks: this is in every path.
+    let top = (rsp | (STACK_STRIDE - 1)).wrapping_sub(INFO_SIZE - 1);
     // SAFETY: every hypervisor stack lies in an area of this form, mapped for ever, whose top is a CpuInfo with
     // only atomic or constant fields.
     unsafe { &*(top as *const CpuInfo) }

@@ -148,7 +148,11 @@ impl Trampoline {
         unsafe {
             let saved = core::slice::from_raw_parts(to, len).to_vec();
             to.copy_from_nonoverlapping(base, len);
-            for word in [&raw const trampoline_gdt_base, &raw const trampoline_jump32, &raw const trampoline_jump64] {
+            for word in [
+                &raw const trampoline_gdt_base,
+                &raw const trampoline_jump32,
+                &raw const trampoline_jump64,
+            ] {
                 let at = to.add(word as usize - base as usize).cast::<u32>();
                 at.write_unaligned(at.read_unaligned() + page as u32);
             }
@@ -159,7 +163,8 @@ impl Trampoline {
     fn remove(self) {
         // SAFETY: the mapping made by `install`; no CPU is in the trampoline any more.
         unsafe {
-            self.page.copy_from_nonoverlapping(self.saved.as_ptr(), self.saved.len());
+            self.page
+                .copy_from_nonoverlapping(self.saved.as_ptr(), self.saved.len());
             unmap_vmap(self.page, PAGE_SIZE as usize);
         }
     }
@@ -192,7 +197,11 @@ mod warp {
         await_turn(2 * ROUNDS);
         let behind = LEAST.load(Ordering::Relaxed);
         if ahead | behind != 0 {
-            log::warn!("CPU {cpu}: time-stamp counter is {} ticks {}", ahead.max(behind), if ahead != 0 { "ahead" } else { "behind" });
+            log::warn!(
+                "CPU {cpu}: time-stamp counter is {} ticks {}",
+                ahead.max(behind),
+                if ahead != 0 { "ahead" } else { "behind" }
+            );
             clock::set_offset(cpu, behind.wrapping_sub(ahead));
         }
         SHOWN.store(0, Ordering::Relaxed);

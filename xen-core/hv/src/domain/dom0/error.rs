@@ -36,18 +36,17 @@ pub enum BuildError {
 
 impl fmt::Display for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "no Dom0: ")?;
         match self {
-            BuildError::NoModule => write!(f, "the boot loader gave no module; the first one must be Dom0's kernel"),
-            BuildError::Image(e) => e.fmt(f),
-            BuildError::Unpack(e) => e.fmt(f),
-            BuildError::Elf(e) => e.fmt(f),
-            BuildError::Notes(e) => e.fmt(f),
-            BuildError::BadAddress(at) => write!(f, "kernel has an address outside its own range: {at:#x}"),
+            BuildError::NoModule => write!(f, "no module: the loader must pass Dom0's kernel as the first module"),
+            BuildError::Image(e) => write!(f, "Dom0's kernel: {e}"),
+            BuildError::Unpack(e) => write!(f, "Dom0's kernel: {e}"),
+            BuildError::Elf(e) => write!(f, "Dom0's kernel: {e}"),
+            BuildError::Notes(e) => write!(f, "Dom0's kernel: {e}"),
+            BuildError::BadAddress(at) => write!(f, "Dom0's kernel: address {at:#x} lies outside its own range"),
             BuildError::Memory(e) => e.fmt(f),
             BuildError::Layout(e) => e.fmt(f),
             BuildError::NoMemory(what) => write!(f, "too little memory for {what}"),
-            BuildError::Failed(what, errno) => write!(f, "{what} failed ({})", errno.name()),
+            BuildError::Failed(what, errno) => write!(f, "Dom0: {what} failed ({})", errno.name()),
         }
     }
 }

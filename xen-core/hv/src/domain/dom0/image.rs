@@ -80,7 +80,11 @@ fn unpack_payload(payload: Payload<'static>) -> Result<Source, BuildError> {
     if payload.unpacked_len > MAX_UNPACKED {
         return Err(BuildError::Image(bzimage::BzImageError::Truncated));
     }
-    log::info!("unpacking Dom0's kernel ({:?}, {} MiB)", payload.packing, payload.unpacked_len >> 20);
+    log::info!(
+        "unpacking Dom0's kernel ({:?}, {} MiB)",
+        payload.packing,
+        payload.unpacked_len >> 20
+    );
     let mut buffer = Buffer::new(payload.unpacked_len).ok_or(BuildError::NoMemory("unpacking the kernel"))?;
     unpack::unpack(payload.packing, payload.data, buffer.bytes_mut()).map_err(BuildError::Unpack)?;
     Ok(Source::Buffer(buffer))
@@ -98,7 +102,11 @@ impl Kernel {
         let elf = parse(&source)?;
         let notes = XenNotes::parse(elf).map_err(BuildError::Notes)?;
         notes.check_dom0().map_err(BuildError::Notes)?;
-        let kernel = Self { notes, extent: elf.extent(), source };
+        let kernel = Self {
+            notes,
+            extent: elf.extent(),
+            source,
+        };
         // Every physical address counts from the offset that the notes give.
         if kernel.extent.0 < kernel.notes.paddr_offset {
             return Err(BuildError::BadAddress(kernel.extent.0));
@@ -110,13 +118,18 @@ impl Kernel {
     /// First virtual address behind the kernel.
     pub(super) fn virtual_end(&self) -> Result<u64, BuildError> {
         let size = self.extent.1 - self.notes.paddr_offset;
-        self.notes.virt_base.checked_add(size).ok_or(BuildError::BadAddress(self.extent.1))
+        self.notes
+            .virt_base
+            .checked_add(size)
+            .ok_or(BuildError::BadAddress(self.extent.1))
     }
 
     /// The pseudo-physical address of one of the kernel's virtual addresses.
     pub(super) fn physical(&self, va: u64) -> Result<u64, BuildError> {
         let size = self.extent.1 - self.notes.paddr_offset;
-        va.checked_sub(self.notes.virt_base).filter(|at| *at < size).ok_or(BuildError::BadAddress(va))
+        va.checked_sub(self.notes.virt_base)
+            .filter(|at| *at < size)
+            .ok_or(BuildError::BadAddress(va))
     }
 
     /// Writes the segments into the domain's memory.

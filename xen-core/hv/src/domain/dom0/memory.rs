@@ -106,7 +106,10 @@ impl Memory {
             while done < run.count {
                 let len = (run.count - done).min(chunk.len() as u64);
                 (0..len).for_each(|i| chunk[i as usize] = run.mfn + done + i);
-                self.write(first * PAGE_SIZE + (run.pfn + done) * 8, chunk[..len as usize].as_bytes());
+                self.write(
+                    first * PAGE_SIZE + (run.pfn + done) * 8,
+                    chunk[..len as usize].as_bytes(),
+                );
                 done += len;
             }
         }

@@ -44,7 +44,9 @@ pub fn build() -> Result<Arc<Domain>, BuildError> {
     let max_pages = sizes.max_pages.unwrap_or(u32::MAX.into());
     let domain = super::create(DOM0, true, vcpus, max_pages).map_err(|e| BuildError::Failed("creating Dom0", e))?;
     for id in 0..vcpus {
-        domain.add_vcpu(id).map_err(|e| BuildError::Failed("creating its vcpus", e))?;
+        domain
+            .add_vcpu(id)
+            .map_err(|e| BuildError::Failed("creating its vcpus", e))?;
     }
     let shared_info = event::shared_info_frame(&domain).ok_or(BuildError::NoMemory("its shared page"))?;
     let memory = Memory::allocate(&domain, sizes.pages)?;
@@ -58,7 +60,9 @@ pub fn build() -> Result<Arc<Domain>, BuildError> {
 /// As many vcpus as there are CPUs, unless `dom0_max_vcpus=` says otherwise.
 fn vcpu_count() -> u32 {
     let (cpus, limit) = (crate::arch::x86::smp::cpu_count() as u32, MAX_VCPUS as u32);
-    boot::options().dom0_max_vcpus.map_or(cpus.min(limit), |range| range.choose(cpus, limit))
+    boot::options()
+        .dom0_max_vcpus
+        .map_or(cpus.min(limit), |range| range.choose(cpus, limit))
 }
 
 fn compute_layout(kernel: &Kernel, initrd: Option<&Module>, nr_pages: u64) -> Result<Layout, BuildError> {

@@ -15,7 +15,13 @@ use zerocopy::{FromZeros, IntoBytes};
 fn text_mode() -> dom0_vga_console_info {
     let mut info = dom0_vga_console_info::new_zeroed();
     info.video_type = XEN_VGATYPE_TEXT_MODE_3;
-    let mode = vga_text_mode_3 { font_height: 16, cursor_x: 0, cursor_y: 0, rows: 25, columns: 80 };
+    let mode = vga_text_mode_3 {
+        font_height: 16,
+        cursor_x: 0,
+        cursor_y: 0,
+        rows: 25,
+        columns: 80,
+    };
     info.u[..size_of::<vga_text_mode_3>()].copy_from_slice(mode.as_bytes());
     info
 }

@@ -19,7 +19,12 @@ struct Tree {
 
 impl Tree {
     fn new(va: u64, first: u64, count: TableCount) -> Self {
-        Self { va, l3: first, l2: first + count.l3, l1: first + count.l3 + count.l2 }
+        Self {
+            va,
+            l3: first,
+            l2: first + count.l3,
+            l1: first + count.l3 + count.l2,
+        }
     }
 
     /// Links the tables for `pages` pages from the tree's address on, and maps them as `entry` says.
@@ -65,6 +70,8 @@ pub(super) fn build(memory: &Memory, layout: &Layout) {
     });
     if layout.p2m_tables.count != 0 {
         let p2m = Tree::new(layout.p2m_va, layout.p2m_tables.pfn, layout.p2m_table_count);
-        p2m.map(memory, root, layout.p2m.count, |page| memory.mfn(layout.p2m.pfn + page).0 * PAGE_SIZE | RW);
+        p2m.map(memory, root, layout.p2m.count, |page| {
+            memory.mfn(layout.p2m.pfn + page).0 * PAGE_SIZE | RW
+        });
     }
 }

@@ -1,0 +1,77 @@
+//! Boot by the wall clock, and the memory a hypervisor keeps for itself.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use super::stats::{Figure, figure};
+use super::systems::{Bench, System};
+use crate::dom0::initramfs::Additions;
+use crate::machine::guest::{Guest, Seen};
+use crate::run;
+use crate::workspace::{self, Scratch};
+use crate::{guest_program, progress};
+
+const HYPERVISORS: [System; 2] = [System::Xen, System::Paravane];
+const LIMIT: Duration = Duration::from_secs(300);
+
+/// Seconds from QEMU's start to init, stock Xen's and ours, runs alternating.
+pub fn seconds_to_init(bench: &Bench, rounds: u32) -> Result<[Figure; 2]> {
+    let mut samples = [Vec::new(), Vec::new()];
+    for round in 0..=rounds {
+        for (index, system) in HYPERVISORS.into_iter().enumerate() {
+            let scratch = Scratch::new()?;
+            let machine = bench.machine(system, &Additions::default(), scratch.path())?;
+            let begun = Instant::now();
+            let guest = Guest::start(&mut machine.command())?;
+            guest.expect("INIT UP", LIMIT)?;
+            // The first round warms the host's caches.
+            if round > 0 {
+                samples[index].push(begun.elapsed().as_secs_f64());
+            }
+        }
+        progress::note(format!("boot time: round {round} of {rounds}"));
+    }
+    Ok(samples.map(|samples| figure(&samples)))
+}
+
+/// MiB of the machine's memory that neither Dom0 has nor anyone could get, by the hypervisor's own counts.
+pub fn kept_memory(bench: &Bench, system: System) -> Result<f64> {
+    let scratch = Scratch::new()?;
+    let mark = run::fresh_mark();
+    let program = workspace::read(&guest_program::dom0_load()?)?;
+    let command = Some(("/paravane/dom0-load --memory".to_owned(), mark.clone()));
+    let additions = Additions { command, files: vec![("dom0-load".to_owned(), program)] };
+    let machine = bench.machine(system, &additions, scratch.path())?;
+    let output = match run::command_in_dom0(&machine, &mark, LIMIT, |_, _| {}) {
+        Ok(finished) => finished.output,
+        Err(failed) => return Err(failed.error),
+    };
+    let line = output.lines().find_map(|line| line.strip_prefix("MEMORY "));
+    let line = line.with_context(|| format!("{system:?} did not tell its memory: {output}"))?;
+    let pages: Vec<f64> = line.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+    match pages.as_slice() {
+        [total, free, own] => Ok((total - free - own) / 256.0),
+        _ => bail!("{system:?} told its memory as {line:?}"),
+    }
+}
+
+/// Instructions by path: what the kernel `bench-null` counts, by name.
+pub fn micro(bench: &Bench, system: System) -> Result<Vec<(String, f64)>> {
+    let scratch = Scratch::new()?;
+    let mut machine = bench.machine(system, &Additions::default(), scratch.path())?;
+    machine.kernel = Some((guest_program::kernel("bench-null")?, String::new()));
+    machine.initrd = None;
+    machine.icount = true;
+    let guest = Guest::start(&mut machine.command())?;
+    let seen = guest.wait_for(LIMIT, |text| text.contains(" passed, ").then_some(()));
+    let text = guest.text();
+    if !matches!(seen, Seen::Found(())) {
+        bail!("{system:?}: the kernel did not come to its end: {text}");
+    }
+    let value = |line: &str| {
+        let (name, value) = line.strip_prefix("BENCH ")?.rsplit_once(' ')?;
+        Some((name.to_owned(), value.trim().parse().ok()?))
+    };
+    Ok(text.lines().filter_map(value).collect())
+}
