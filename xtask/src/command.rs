@@ -23,7 +23,9 @@ pub fn describe(command: &Command) -> String {
 
 /// Runs a command whose output goes to the terminal; anything but success is an error.
 pub fn run(command: &mut Command) -> Result<()> {
-    let status = command.status().with_context(|| format!("cannot run `{}`", describe(command)))?;
+    let status = command
+        .status()
+        .with_context(|| format!("cannot run `{}`", describe(command)))?;
     if !status.success() {
         bail!("`{}` ended with {status}", describe(command));
     }
@@ -40,7 +42,12 @@ pub fn capture(command: &mut Command) -> Result<String> {
         let said = String::from_utf8_lossy(&output.stderr);
         let tail: Vec<&str> = said.trim().lines().rev().take(12).collect();
         let tail: Vec<&str> = tail.into_iter().rev().collect();
-        bail!("`{}` ended with {}\n{}", describe(command), output.status, tail.join("\n"));
+        bail!(
+            "`{}` ended with {}\n{}",
+            describe(command),
+            output.status,
+            tail.join("\n")
+        );
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

@@ -25,9 +25,17 @@ pub struct GdbArgs {
 
 /// Attaches.
 pub fn gdb(args: &GdbArgs) -> Result<ExitCode> {
-    let program = setup::program("gdb", "gdb", "attach another debugger to the port that `run --gdb` names")?;
+    let program = setup::program(
+        "gdb",
+        "gdb",
+        "attach another debugger to the port that `run --gdb` names",
+    )?;
     let elf64 = workspace::image_dir().join("paravane.elf64");
-    let elf64 = if elf64.is_file() { elf64 } else { image::up_to_date()?.elf64 };
+    let elf64 = if elf64.is_file() {
+        elf64
+    } else {
+        image::up_to_date()?.elf64
+    };
     let scratch = Scratch::new()?;
     let script = scratch.path().join("paravane.gdb");
     std::fs::write(&script, COMMANDS)?;

@@ -29,9 +29,12 @@ fn build(package: &str, folder: &str, flags: &[&str]) -> Result<PathBuf> {
     if !built.iter().any(|name| name == package) {
         let flags: Vec<String> = flags.iter().map(|flag| format!("-C\x1f{flag}")).collect();
         let mut line = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        line.current_dir(workspace::root()).args(["build", "--quiet", "--package", package, "--release"]);
-        line.args(["--target", "x86_64-unknown-linux-gnu", "--target-dir"]).arg(&target);
-        line.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f")).env_remove("RUSTFLAGS");
+        line.current_dir(workspace::root())
+            .args(["build", "--quiet", "--package", package, "--release"]);
+        line.args(["--target", "x86_64-unknown-linux-gnu", "--target-dir"])
+            .arg(&target);
+        line.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
+            .env_remove("RUSTFLAGS");
         let step = Step::new(format!("building {package}"));
         command::capture(&mut line)?;
         step.done("built");

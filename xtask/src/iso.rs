@@ -6,13 +6,13 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
+use crate::command;
 use crate::dom0::initramfs::Additions;
 use crate::machine::{Boot, Machine};
 use crate::progress::{Step, note};
 use crate::run::{self, RunArgs};
 use crate::setup::{Overrides, apt};
 use crate::workspace::{self, Scratch};
-use crate::command;
 
 /// Options of `iso`.
 #[derive(Args, Clone, Debug)]
@@ -29,13 +29,19 @@ pub struct IsoArgs {
 }
 
 /// Programs that make the CD, by the package each is from.
-const TOOLS: [(&str, &str); 3] =
-    [("grub-mkrescue", "grub-common"), ("xorriso", "xorriso"), ("mformat", "mtools")];
+const TOOLS: [(&str, &str); 3] = [
+    ("grub-mkrescue", "grub-common"),
+    ("xorriso", "xorriso"),
+    ("mformat", "mtools"),
+];
 
 fn tools() -> Result<()> {
     let bios = Path::new("/usr/lib/grub/i386-pc").is_dir();
-    let mut missing: Vec<&str> =
-        TOOLS.iter().filter(|(tool, _)| command::find(tool).is_none()).map(|(_, package)| *package).collect();
+    let mut missing: Vec<&str> = TOOLS
+        .iter()
+        .filter(|(tool, _)| command::find(tool).is_none())
+        .map(|(_, package)| *package)
+        .collect();
     if !bios {
         missing.push("grub-pc-bin");
     }
@@ -77,9 +83,15 @@ pub fn iso(args: &IsoArgs, over: &Overrides) -> Result<ExitCode> {
     run.append.clone_from(&args.append);
     run.hv_append.clone_from(&args.hv_append);
     let machine = run::machine(&run, over, &Additions::default(), scratch.path())?;
-    let file = args.output.clone().unwrap_or_else(|| workspace::image_dir().join("paravane.iso"));
+    let file = args
+        .output
+        .clone()
+        .unwrap_or_else(|| workspace::image_dir().join("paravane.iso"));
     std::fs::create_dir_all(workspace::image_dir())?;
     make(&machine, &file)?;
-    note(format!("{}: boot it with `qemu-system-x86_64 -M q35 -m 2048 -cdrom FILE -serial stdio`", file.display()));
+    note(format!(
+        "{}: boot it with `qemu-system-x86_64 -M q35 -m 2048 -cdrom FILE -serial stdio`",
+        file.display()
+    ));
     Ok(ExitCode::SUCCESS)
 }

@@ -54,7 +54,10 @@ pub fn sources(endings: &[&str]) -> Result<Vec<PathBuf>> {
         walk(&workspace::root().join(top), endings, &mut files)?;
     }
     let root = workspace::root();
-    let mut files: Vec<PathBuf> = files.iter().filter_map(|file| Some(file.strip_prefix(&root).ok()?.into())).collect();
+    let mut files: Vec<PathBuf> = files
+        .iter()
+        .filter_map(|file| Some(file.strip_prefix(&root).ok()?.into()))
+        .collect();
     files.sort();
     Ok(files)
 }
@@ -70,7 +73,10 @@ fn walk(dir: &Path, endings: &[&str], files: &mut Vec<PathBuf>) -> Result<()> {
             if entry.file_name() != "target" {
                 walk(&path, endings, files)?;
             }
-        } else if path.extension().is_some_and(|ext| endings.iter().any(|ending| ext == *ending)) {
+        } else if path
+            .extension()
+            .is_some_and(|ext| endings.iter().any(|ending| ext == *ending))
+        {
             files.push(path);
         }
     }
@@ -81,7 +87,9 @@ fn walk(dir: &Path, endings: &[&str], files: &mut Vec<PathBuf>) -> Result<()> {
 fn words(line: &str) -> BTreeSet<&str> {
     let code = line.split("//").next().unwrap_or_default();
     let outside = code.split('"').step_by(2);
-    outside.flat_map(|part| part.split(|c: char| !c.is_alphanumeric() && c != '_' && c != '!')).collect()
+    outside
+        .flat_map(|part| part.split(|c: char| !c.is_alphanumeric() && c != '_' && c != '!'))
+        .collect()
 }
 
 fn is_in(file: &str, places: &[&str]) -> bool {
@@ -138,7 +146,9 @@ fn check_manifest(file: &str, text: &str, complaints: &mut Vec<String>) {
                 None => !INSIDE.contains(&name),
             };
             if ours && !is_allowed {
-                complaints.push(format!("{file}: must not use {name} (abi <- logic <- hv; others use abi only)"));
+                complaints.push(format!(
+                    "{file}: must not use {name} (abi <- logic <- hv; others use abi only)"
+                ));
             }
         }
     }
@@ -146,7 +156,9 @@ fn check_manifest(file: &str, text: &str, complaints: &mut Vec<String>) {
 
 /// Tests that docs/specification.md names and that do not exist.
 fn check_specification(specification: &str, functions: &BTreeSet<String>, complaints: &mut Vec<String>) {
-    let rows = specification.lines().filter(|line| line.starts_with("| ") && line.contains('`'));
+    let rows = specification
+        .lines()
+        .filter(|line| line.starts_with("| ") && line.contains('`'));
     for row in rows {
         let Some((_, tests)) = row.trim_end_matches([' ', '|']).rsplit_once(" | ") else {
             continue;
@@ -165,7 +177,10 @@ fn check_specification(specification: &str, functions: &BTreeSet<String>, compla
 
 /// The names of all functions in a source text.
 fn function_names(text: &str) -> impl Iterator<Item = String> + '_ {
-    let names = text.split("fn ").skip(1).map(|rest| rest.split(['(', '<']).next().unwrap_or_default());
+    let names = text
+        .split("fn ")
+        .skip(1)
+        .map(|rest| rest.split(['(', '<']).next().unwrap_or_default());
     names.map(|name| name.trim().to_owned())
 }
 
@@ -198,7 +213,11 @@ mod tests {
 
     fn complaints(file: &str, text: &str) -> usize {
         let mut list = Vec::new();
-        if file.ends_with(".toml") { check_manifest(file, text, &mut list) } else { check_source(file, text, &mut list) }
+        if file.ends_with(".toml") {
+            check_manifest(file, text, &mut list)
+        } else {
+            check_source(file, text, &mut list)
+        }
         list.len()
     }
 
@@ -207,7 +226,13 @@ mod tests {
         let text = "//! A file.\nfn f() { unsafe { g() } }\n";
         assert_eq!(complaints("xen-core/logic/src/a.rs", text), 1);
         assert_eq!(complaints("xen-core/hv/src/a.rs", text), 0);
-        assert_eq!(complaints("xtask/src/a.rs", "//! A.\n// unsafe\nlet s = \"unsafe\";\n#![deny(unsafe_code)]\n"), 0);
+        assert_eq!(
+            complaints(
+                "xtask/src/a.rs",
+                "//! A.\n// unsafe\nlet s = \"unsafe\";\n#![deny(unsafe_code)]\n"
+            ),
+            0
+        );
     }
 
     #[test]
@@ -222,7 +247,11 @@ mod tests {
     fn tests_named_in_the_specification_exist() {
         let functions: BTreeSet<String> = function_names("fn here() {}\nfn generic<T>(t: T) {}").collect();
         let mut list = Vec::new();
-        check_specification("| A promise. | `boot smp1`, `here`, `generic`, `build` |\n", &functions, &mut list);
+        check_specification(
+            "| A promise. | `boot smp1`, `here`, `generic`, `build` |\n",
+            &functions,
+            &mut list,
+        );
         assert!(list.is_empty(), "{list:?}");
         check_specification("| A `word`. | `boot smp99`, `gone` |\n", &functions, &mut list);
         assert_eq!(list.len(), 2, "{list:?}");

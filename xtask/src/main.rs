@@ -26,7 +26,11 @@ use clap::{Parser, Subcommand};
 use setup::Overrides;
 
 #[derive(Parser)]
-#[command(name = "cargo xtask", bin_name = "cargo xtask", about = "Builds, boots, tests and measures Paravane")]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    about = "Builds, boots, tests and measures Paravane"
+)]
 #[command(after_help = "Example:\n  cargo xtask run --smp 2      a root shell in Dom0, on two CPUs")]
 struct Cli {
     #[command(flatten)]

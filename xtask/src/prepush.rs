@@ -21,7 +21,14 @@ pub fn prepush() -> Result<()> {
     note("format");
     command::run(&mut cargo(&["fmt", "--all", "--check"]))?;
     note("clippy");
-    command::run(&mut cargo(&["clippy", "--quiet", "--all-targets", "--", "--deny", "warnings"]))?;
+    command::run(&mut cargo(&[
+        "clippy",
+        "--quiet",
+        "--all-targets",
+        "--",
+        "--deny",
+        "warnings",
+    ]))?;
     command::run(image::cargo("clippy").args(["--", "--deny", "warnings"]))?;
     lint::lint()?;
     let tally = host::run(false)?;

@@ -29,7 +29,11 @@ impl Step {
         if bar.is_none() {
             eprintln!("xtask: {what}");
         }
-        Self { bar, what, begun: Instant::now() }
+        Self {
+            bar,
+            what,
+            begun: Instant::now(),
+        }
     }
 
     /// Ends the step with a word about its result.

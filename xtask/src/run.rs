@@ -127,9 +127,16 @@ pub fn machine(args: &RunArgs, over: &Overrides, additions: &Additions, scratch:
         };
         let tracing = if args.trace.is_some() { "trace" } else { "" };
         let dom0_mem = if args.mem > 1536 { "dom0_mem=1024M" } else { "" };
-        Boot::Hypervisor(hv, format!("console=com1 com1=115200 {dom0_mem} {tracing} {}", args.hv_append))
+        Boot::Hypervisor(
+            hv,
+            format!("console=com1 com1=115200 {dom0_mem} {tracing} {}", args.hv_append),
+        )
     };
-    let file = if args.bzimage || bare { kernel.image.clone() } else { payload::vmlinux(&kernel.image)? };
+    let file = if args.bzimage || bare {
+        kernel.image.clone()
+    } else {
+        payload::vmlinux(&kernel.image)?
+    };
     let console = if bare { "ttyS0" } else { "hvc0" };
     let mut machine = Machine::new(&qemu, boot);
     machine.kernel = Some((file, format!("console={console} quiet {}", args.append)));
@@ -168,7 +175,10 @@ pub fn run(args: &RunArgs, over: &Overrides) -> Result<ExitCode> {
     let scratch = Scratch::new()?;
     let mark = fresh_mark();
     let command = args.exec.clone().map(|command| (command, mark.clone()));
-    let additions = Additions { command, ..Additions::default() };
+    let additions = Additions {
+        command,
+        ..Additions::default()
+    };
     let mut machine = machine(args, over, &additions, scratch.path())?;
     if args.trace.is_some() {
         // The machine stays paused at its end, so that its memory can still be read.
@@ -221,7 +231,9 @@ fn interact(args: &RunArgs, machine: &Machine, scratch: &Path) -> Result<ExitCod
     let watched = stdin().is_terminal() && stdout().is_terminal();
     let mut command = machine.command();
     command.args(["-serial", "mon:stdio"]);
-    let mut child = command.spawn().with_context(|| format!("cannot run {}", machine.qemu.display()))?;
+    let mut child = command
+        .spawn()
+        .with_context(|| format!("cannot run {}", machine.qemu.display()))?;
     let limit = args.limit.or((!watched).then_some(UNWATCHED_LIMIT));
     let end = limit.map(|seconds| Instant::now() + Duration::from_secs(seconds));
     if let (Some(file), Some(socket)) = (&args.trace, &machine.qmp) {
@@ -279,7 +291,11 @@ impl Extract {
         };
         let new = output.get(self.printed..).unwrap_or_default();
         // Only whole lines can be judged; the last one waits for its end, unless the command has ended.
-        let new = if status.is_some() { new } else { &new[..new.rfind('\n').map_or(0, |at| at + 1)] };
+        let new = if status.is_some() {
+            new
+        } else {
+            &new[..new.rfind('\n').map_or(0, |at| at + 1)]
+        };
         self.printed += new.len();
         (new.to_owned(), status)
     }
@@ -287,11 +303,16 @@ impl Extract {
 
 /// Splits the hypervisor's own lines from a command's output.
 pub fn split_hypervisor_lines(text: &str) -> (String, String) {
-    text.split_inclusive('\n').fold((String::new(), String::new()), |(mut guest, mut hv), line| {
-        let own = HYPERVISOR_PREFIXES.iter().any(|prefix| line.starts_with(prefix));
-        if own { hv.push_str(line) } else { guest.push_str(line) }
-        (guest, hv)
-    })
+    text.split_inclusive('\n')
+        .fold((String::new(), String::new()), |(mut guest, mut hv), line| {
+            let own = HYPERVISOR_PREFIXES.iter().any(|prefix| line.starts_with(prefix));
+            if own {
+                hv.push_str(line)
+            } else {
+                guest.push_str(line)
+            }
+            (guest, hv)
+        })
 }
 
 /// A finished command.
@@ -312,7 +333,10 @@ pub fn command_in_dom0(
     limit: Duration,
     mut show: impl FnMut(&str, &str),
 ) -> Result<Finished, Failed> {
-    let guest = Guest::start(&mut machine.command()).map_err(|error| Failed { error, console: String::new() })?;
+    let guest = Guest::start(&mut machine.command()).map_err(|error| Failed {
+        error,
+        console: String::new(),
+    })?;
     let mut extract = Extract::default();
     let mut output = String::new();
     let seen = guest.wait_for(limit, |text| {
@@ -327,7 +351,10 @@ pub fn command_in_dom0(
         Seen::Ended => "the machine ended before the command did".to_owned(),
         Seen::TimedOut => format!("the command did not end within {} s", limit.as_secs()),
     };
-    Err(Failed { error: anyhow!(why), console: guest.text() })
+    Err(Failed {
+        error: anyhow!(why),
+        console: guest.text(),
+    })
 }
 
 /// A machine that did not come to its command's end.
@@ -357,7 +384,10 @@ fn execute(args: &RunArgs, machine: &Machine, mark: &str, scratch: &Path) -> Res
     if let (Some(file), Some(socket)) = (&args.trace, &machine.qmp) {
         trace::at_end(socket, file, scratch, POWER_OFF_LIMIT)?;
     } else if finished.guest.wait_end(POWER_OFF_LIMIT).is_err() {
-        note(format!("the machine did not power off within {} s", POWER_OFF_LIMIT.as_secs()));
+        note(format!(
+            "the machine did not power off within {} s",
+            POWER_OFF_LIMIT.as_secs()
+        ));
     }
     Ok(ExitCode::from(finished.status))
 }

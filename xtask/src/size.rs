@@ -58,16 +58,25 @@ pub fn size() -> Result<()> {
     for (name, bytes) in image_bytes()? {
         modules.entry(name).or_default().bytes += bytes;
     }
-    println!("{:<40} {:>6} {:>8} {:>8} {:>10}", "module", "files", "lines", "code", "bytes");
+    println!(
+        "{:<40} {:>6} {:>8} {:>8} {:>10}",
+        "module", "files", "lines", "code", "bytes"
+    );
     let mut total = Count::default();
     for (name, count) in &modules {
-        println!("{name:<40} {:>6} {:>8} {:>8} {:>10}", count.files, count.lines, count.code, count.bytes);
+        println!(
+            "{name:<40} {:>6} {:>8} {:>8} {:>10}",
+            count.files, count.lines, count.code, count.bytes
+        );
         total.files += count.files;
         total.lines += count.lines;
         total.code += count.code;
         total.bytes += count.bytes;
     }
-    println!("{:<40} {:>6} {:>8} {:>8} {:>10}", "all", total.files, total.lines, total.code, total.bytes);
+    println!(
+        "{:<40} {:>6} {:>8} {:>8} {:>10}",
+        "all", total.files, total.lines, total.code, total.bytes
+    );
     Ok(())
 }
 

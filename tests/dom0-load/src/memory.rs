@@ -8,7 +8,11 @@ const PAGE_WORDS: usize = 512;
 
 fn fill(mapping: &mut Mapping, seed: u64) {
     let mut numbers = Numbers(seed);
-    mapping.words().iter_mut().step_by(64).for_each(|word| *word = numbers.next());
+    mapping
+        .words()
+        .iter_mut()
+        .step_by(64)
+        .for_each(|word| *word = numbers.next());
 }
 
 fn verify(mapping: &mut Mapping, words: usize, seed: u64) -> Check {

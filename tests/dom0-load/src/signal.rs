@@ -89,7 +89,13 @@ fn faults(rounds: u32) -> Check {
         let before = FAULTS.load(Ordering::Relaxed);
         for page in 0..pages {
             // SAFETY: inside the mapping; the handler makes the page writable. Volatile, since it faults.
-            unsafe { mapping.start().add(page * PAGE + 8).cast::<u64>().write_volatile(page as u64) };
+            unsafe {
+                mapping
+                    .start()
+                    .add(page * PAGE + 8)
+                    .cast::<u64>()
+                    .write_volatile(page as u64)
+            };
         }
         let seen = FAULTS.load(Ordering::Relaxed) - before;
         if seen != pages as u64 {

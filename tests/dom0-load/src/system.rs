@@ -31,7 +31,11 @@ pub(crate) fn wait(pid: i32) -> Result<i32, String> {
             return Err(format!("waitpid: {error}"));
         }
     }
-    if libc::WIFEXITED(status) { Ok(libc::WEXITSTATUS(status)) } else { Err(format!("a child died: {status:#x}")) }
+    if libc::WIFEXITED(status) {
+        Ok(libc::WEXITSTATUS(status))
+    } else {
+        Err(format!("a child died: {status:#x}"))
+    }
 }
 
 /// Waits for children that must end with zero.
@@ -62,7 +66,10 @@ impl Mapping {
         if start == libc::MAP_FAILED {
             return Err(format!("mmap: {}", Error::last_os_error()));
         }
-        Ok(Self { start: start.cast(), length })
+        Ok(Self {
+            start: start.cast(),
+            length,
+        })
     }
 
     /// The first byte.
@@ -81,7 +88,11 @@ impl Mapping {
         assert!(offset + length <= self.length, "a part of the mapping");
         // SAFETY: the range lies in this mapping; whoever then faults on it handles the signal.
         let result = unsafe { libc::mprotect(self.start.add(offset).cast(), length, rights) };
-        if result == 0 { Ok(()) } else { Err(format!("mprotect: {}", Error::last_os_error())) }
+        if result == 0 {
+            Ok(())
+        } else {
+            Err(format!("mprotect: {}", Error::last_os_error()))
+        }
     }
 
     /// Moves and resizes the mapping.

@@ -12,8 +12,13 @@ const PAGE_WORDS: usize = 512;
 /// Churns mappings on all vcpus, then passes a token around.
 pub(crate) fn run(rounds: u32) -> Check {
     let results: Vec<Check> = thread::scope(|scope| {
-        let threads: Vec<_> = (0..THREADS).map(|thread| scope.spawn(move || churn(thread, 150 * rounds))).collect();
-        threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err("a thread died".to_owned()))).collect()
+        let threads: Vec<_> = (0..THREADS)
+            .map(|thread| scope.spawn(move || churn(thread, 150 * rounds)))
+            .collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or_else(|_| Err("a thread died".to_owned())))
+            .collect()
     });
     results.into_iter().collect::<Check>()?;
     token(500 * u64::from(rounds))
@@ -62,5 +67,9 @@ fn token(turns: u64) -> Check {
         }
     });
     let total = *turn.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-    if total == turns * THREADS { Ok(()) } else { Err(format!("{total} turns of {}", turns * THREADS)) }
+    if total == turns * THREADS {
+        Ok(())
+    } else {
+        Err(format!("{total} turns of {}", turns * THREADS))
+    }
 }

@@ -28,8 +28,14 @@ pub(crate) fn run(rounds: u32) -> Check {
 
 /// Fifty ticks of 5 ms while the CPU is kept busy.
 fn interval(rounds: u32) -> Check {
-    let period = libc::timeval { tv_sec: 0, tv_usec: 5000 };
-    let timer = libc::itimerval { it_interval: period, it_value: period };
+    let period = libc::timeval {
+        tv_sec: 0,
+        tv_usec: 5000,
+    };
+    let timer = libc::itimerval {
+        it_interval: period,
+        it_value: period,
+    };
     // SAFETY: the handler only counts; both structures live.
     let result = unsafe {
         libc::signal(libc::SIGALRM, tick as *const () as usize);
@@ -49,7 +55,11 @@ fn interval(rounds: u32) -> Check {
         let off: libc::itimerval = std::mem::zeroed();
         libc::setitimer(libc::ITIMER_REAL, &raw const off, std::ptr::null_mut());
     }
-    if TICKS.load(Ordering::Relaxed) < wanted { Err("interval signals stopped".to_owned()) } else { Ok(()) }
+    if TICKS.load(Ordering::Relaxed) < wanted {
+        Err("interval signals stopped".to_owned())
+    } else {
+        Ok(())
+    }
 }
 
 /// Threads publish the time they read; no thread may ever read an earlier one than was published before.
@@ -71,5 +81,9 @@ fn clocks_agree(rounds: u32) -> Check {
             });
         }
     });
-    if backwards.load(Ordering::Relaxed) { Err("time ran backwards between vcpus".to_owned()) } else { Ok(()) }
+    if backwards.load(Ordering::Relaxed) {
+        Err("time ran backwards between vcpus".to_owned())
+    } else {
+        Ok(())
+    }
 }

@@ -49,7 +49,11 @@ impl Route {
 
 /// The settings of a pin before anybody says otherwise: ISA lines are edge and high, PCI lines level and low.
 pub fn default_mode(gsi: u32) -> (Trigger, Polarity) {
-    if gsi < 16 { (Trigger::Edge, Polarity::High) } else { (Trigger::Level, Polarity::Low) }
+    if gsi < 16 {
+        (Trigger::Edge, Polarity::High)
+    } else {
+        (Trigger::Level, Polarity::Low)
+    }
 }
 
 /// Applies the flags of an ACPI interrupt source override (MPS INTI flags) to an ISA line.
@@ -57,7 +61,11 @@ pub fn default_mode(gsi: u32) -> (Trigger, Polarity) {
 /// Field values: 0 as the bus has it, 1 high or edge, 3 low or level.
 pub fn override_mode(flags: u16) -> (Trigger, Polarity) {
     let polarity = if flags & 3 == 3 { Polarity::Low } else { Polarity::High };
-    let trigger = if flags >> 2 & 3 == 3 { Trigger::Level } else { Trigger::Edge };
+    let trigger = if flags >> 2 & 3 == 3 {
+        Trigger::Level
+    } else {
+        Trigger::Edge
+    };
     (trigger, polarity)
 }
 
@@ -78,7 +86,10 @@ pub const MSI_WINDOW_LAST: u64 = 0xfeef_ffff;
 impl MsiMessage {
     /// The message that raises `vector` at the local APIC `apic_id` (physical destination).
     pub fn new(vector: u8, apic_id: u8) -> Self {
-        Self { address: MSI_WINDOW | (apic_id as u64) << 12, data: vector as u32 }
+        Self {
+            address: MSI_WINDOW | (apic_id as u64) << 12,
+            data: vector as u32,
+        }
     }
 }
 
@@ -88,9 +99,20 @@ mod tests {
 
     #[test]
     fn redirection_entries() {
-        let route = Route { vector: 0x31, apic_id: 2, trigger: Trigger::Edge, polarity: Polarity::High, masked: false };
+        let route = Route {
+            vector: 0x31,
+            apic_id: 2,
+            trigger: Trigger::Edge,
+            polarity: Polarity::High,
+            masked: false,
+        };
         assert_eq!(route.encode(), [0x31, 0x0200_0000]);
-        let pci = Route { trigger: Trigger::Level, polarity: Polarity::Low, masked: true, ..route };
+        let pci = Route {
+            trigger: Trigger::Level,
+            polarity: Polarity::Low,
+            masked: true,
+            ..route
+        };
         assert_eq!(pci.encode(), [0x1_a031, 0x0200_0000]);
     }
 
@@ -107,7 +129,13 @@ mod tests {
 
     #[test]
     fn messages() {
-        assert_eq!(MsiMessage::new(0x41, 3), MsiMessage { address: 0xfee0_3000, data: 0x41 });
+        assert_eq!(
+            MsiMessage::new(0x41, 3),
+            MsiMessage {
+                address: 0xfee0_3000,
+                data: 0x41
+            }
+        );
         assert!(MsiMessage::new(0xff, 0xff).address <= MSI_WINDOW_LAST);
     }
 }

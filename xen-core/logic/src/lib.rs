@@ -12,6 +12,7 @@ pub mod cmdline;
 pub mod dom0_layout;
 pub mod dom0_mem;
 pub mod e820;
+pub mod early_alloc;
 pub mod elf;
 pub mod multiboot;
 pub mod xen_notes;

@@ -20,7 +20,14 @@ impl Sbdf {
 
 impl core::fmt::Display for Sbdf {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "{:04x}:{:02x}:{:02x}.{}", self.seg, self.bus, self.devfn >> 3, self.devfn & 7)
+        write!(
+            f,
+            "{:04x}:{:02x}:{:02x}.{}",
+            self.seg,
+            self.bus,
+            self.devfn >> 3,
+            self.devfn & 7
+        )
     }
 }
 
@@ -67,7 +74,10 @@ impl Mmcfg {
             return None;
         }
         let offset = address - self.base;
-        Some((Sbdf::new(self.seg, (offset >> 20) as u8, (offset >> 12) as u8), (offset & 0xfff) as u16))
+        Some((
+            Sbdf::new(self.seg, (offset >> 20) as u8, (offset >> 12) as u8),
+            (offset & 0xfff) as u16,
+        ))
     }
 
     /// Machine address of a function's 4 KiB, if the window has its bus.
@@ -93,6 +103,8 @@ const REG_CAPABILITIES: u16 = 0x34;
 /// Bit of the command register: memory answers.
 pub const COMMAND_MEMORY: u32 = 1 << 1;
 
+/// First register after those that capabilities stand in.
+const CAPABILITIES_END: u16 = 256;
 const CAP_MSI: u8 = 0x05;
 const CAP_MSIX: u8 = 0x11;
 
@@ -137,12 +149,14 @@ impl MsiCap {
     pub fn find(space: &impl ConfigRead) -> Option<Self> {
         let pos = find_capability(space, CAP_MSI)?;
         let control = space.read(pos + 2, 2);
-        Some(Self {
+        let cap = Self {
             pos,
             is_64: control & 1 << 7 != 0,
             maskable: control & 1 << 8 != 0,
             messages: 1 << (control >> 1 & 7).min(5),
-        })
+        };
+        // One that would not fit is the device's mistake.
+        (cap.end() <= CAPABILITIES_END).then_some(cap)
     }
 
     /// Message control: bit 0 enables, bits 4 to 6 say how many messages.
@@ -201,7 +215,7 @@ pub const MSIX_MASK_ALL: u32 = 1 << 14;
 impl MsixCap {
     /// The function's MSI-X capability.
     pub fn find(space: &impl ConfigRead) -> Option<Self> {
-        let pos = find_capability(space, CAP_MSIX)?;
+        let pos = find_capability(space, CAP_MSIX).filter(|pos| pos + 12 <= CAPABILITIES_END)?;
         let (table, pba) = (space.read(pos + 4, 4), space.read(pos + 8, 4));
         Some(Self {
             pos,

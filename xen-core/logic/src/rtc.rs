@@ -86,14 +86,24 @@ mod tests {
         assert_eq!(unix_seconds(&bcd(2000, 2, 29, 12, 0, 0)), Some(951_825_600));
         assert_eq!(unix_seconds(&bcd(2024, 12, 31, 23, 59, 59)), Some(1_735_689_599));
         assert_eq!(unix_seconds(&bcd(2038, 1, 19, 3, 14, 8)), Some(1 << 31));
-        let no_century = RtcRegisters { century: 0, ..bcd(2024, 12, 31, 23, 59, 59) };
+        let no_century = RtcRegisters {
+            century: 0,
+            ..bcd(2024, 12, 31, 23, 59, 59)
+        };
         assert_eq!(unix_seconds(&no_century), Some(1_735_689_599));
     }
 
     #[test]
     fn binary_and_twelve_hours() {
-        let noon =
-            RtcRegisters { hour: 0x80 | 12, day: 1, month: 1, year: 70, century: 19, mode: 4, ..Default::default() };
+        let noon = RtcRegisters {
+            hour: 0x80 | 12,
+            day: 1,
+            month: 1,
+            year: 70,
+            century: 19,
+            mode: 4,
+            ..Default::default()
+        };
         assert_eq!(unix_seconds(&noon), Some(12 * 3600));
         let midnight = RtcRegisters { hour: 12, ..noon };
         assert_eq!(unix_seconds(&midnight), Some(0));

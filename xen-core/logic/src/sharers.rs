@@ -41,7 +41,10 @@ pub struct Sharers {
 impl Sharers {
     /// Nobody.
     pub const fn new() -> Self {
-        Self { list: [None; MAX_SHARERS], shareable: false }
+        Self {
+            list: [None; MAX_SHARERS],
+            shareable: false,
+        }
     }
 
     /// The guests.
@@ -72,7 +75,11 @@ impl Sharers {
 
     /// Tells a guest no more.
     pub fn unbind(&mut self, gone: Sharer) -> Source {
-        let Some(slot) = self.list.iter_mut().find(|s| s.is_some_and(|(sharer, _)| sharer == gone)) else {
+        let Some(slot) = self
+            .list
+            .iter_mut()
+            .find(|s| s.is_some_and(|(sharer, _)| sharer == gone))
+        else {
             return Source::Keep;
         };
         let in_service = matches!(slot.take(), Some((_, true)));
@@ -85,13 +92,20 @@ impl Sharers {
 
     /// A level has interrupted: everybody is told.
     pub fn begin_service(&mut self) -> Source {
-        self.list.iter_mut().flatten().for_each(|(_, in_service)| *in_service = true);
+        self.list
+            .iter_mut()
+            .flatten()
+            .for_each(|(_, in_service)| *in_service = true);
         Source::Mask
     }
 
     /// A guest says that it has served the device. It may say so unasked.
     pub fn end_service(&mut self, done: Sharer) -> Source {
-        let told = self.list.iter_mut().flatten().find(|(sharer, in_service)| *sharer == done && *in_service);
+        let told = self
+            .list
+            .iter_mut()
+            .flatten()
+            .find(|(sharer, in_service)| *sharer == done && *in_service);
         match told {
             Some((_, in_service)) => *in_service = false,
             None => return Source::Keep,
@@ -101,7 +115,11 @@ impl Sharers {
 
     /// Opens the line again once nobody serves it.
     fn reopen(&self) -> Source {
-        if self.list.iter().flatten().any(|(_, in_service)| *in_service) { Source::Keep } else { Source::Unmask }
+        if self.list.iter().flatten().any(|(_, in_service)| *in_service) {
+            Source::Keep
+        } else {
+            Source::Unmask
+        }
     }
 }
 
@@ -118,7 +136,10 @@ mod tests {
     use std::collections::BTreeMap;
 
     fn guest(domid: u16) -> Sharer {
-        Sharer { domid, pirq: 16 + domid as u32 }
+        Sharer {
+            domid,
+            pirq: 16 + domid as u32,
+        }
     }
 
     #[test]

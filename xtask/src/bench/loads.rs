@@ -18,20 +18,55 @@ pub struct Load {
 }
 
 const fn load(name: &'static str, length: u32, about: &'static str, command: &'static str) -> Load {
-    Load { name, about, command, length }
+    Load {
+        name,
+        about,
+        command,
+        length,
+    }
 }
 
 /// All of them.
 pub const LOADS: [Load; 9] = [
     load("fork", 500, "{n} forks", "stress-ng --fork 1 --fork-ops {n}"),
     load("exec", 100, "{n} execs", "stress-ng --exec 1 --exec-ops {n}"),
-    load("ctxsw", 20_000, "{n} context switches", "stress-ng --switch 1 --switch-ops {n}"),
-    load("pipe", 20_000, "{n} pipe operations", "stress-ng --pipe 1 --pipe-ops {n}"),
-    load("fault", 2000, "{n} page faults with file writes", "stress-ng --fault 1 --fault-ops {n}"),
-    load("mmap", 20, "{n} maps of 4 MiB, touched", "stress-ng --mmap 1 --mmap-ops {n} --mmap-bytes 4m"),
+    load(
+        "ctxsw",
+        20_000,
+        "{n} context switches",
+        "stress-ng --switch 1 --switch-ops {n}",
+    ),
+    load(
+        "pipe",
+        20_000,
+        "{n} pipe operations",
+        "stress-ng --pipe 1 --pipe-ops {n}",
+    ),
+    load(
+        "fault",
+        2000,
+        "{n} page faults with file writes",
+        "stress-ng --fault 1 --fault-ops {n}",
+    ),
+    load(
+        "mmap",
+        20,
+        "{n} maps of 4 MiB, touched",
+        "stress-ng --mmap 1 --mmap-ops {n} --mmap-bytes 4m",
+    ),
     load("hackbench", 50, "hackbench -l {n} -g 2", "hackbench -l {n} -g 2"),
-    load("cpu", 5, "{n} integer loops", "stress-ng --cpu 1 --cpu-ops {n} --cpu-method int32"),
-    load("shell", 100, "{n} x /bin/true from bash", "bash -c 'for i in $(seq {n}); do /bin/true; done'"),
+    load(
+        "cpu",
+        5,
+        "{n} integer loops",
+        "stress-ng --cpu 1 --cpu-ops {n} --cpu-method int32",
+    ),
+    load(
+        "shell",
+        100,
+        "{n} x /bin/true from bash",
+        "bash -c 'for i in $(seq {n}); do /bin/true; done'",
+    ),
 ];
 
 /// How many times its length each load runs, by name.
@@ -66,7 +101,7 @@ pub fn script(factors: &Factors, counters: bool) -> String {
 /// What one boot measured.
 #[derive(Clone, Debug, Default)]
 pub struct Outcome {
-    /// Microseconds by load; `boot` is the time from the kernel's start to the script.
+    /// Microseconds by load; `init` and `boot` are the times from the kernel's start to init and to the script.
     pub times: BTreeMap<String, f64>,
     /// Trace counters by load.
     pub counters: BTreeMap<String, BTreeMap<String, u64>>,
@@ -78,9 +113,10 @@ pub fn parse(console: &str) -> Result<Outcome> {
     for line in console.lines() {
         let words: Vec<&str> = line.split_whitespace().collect();
         match words.as_slice() {
-            ["UP", up] => {
+            ["INIT", "UP", up] | ["UP", up] => {
+                let name = if words.len() == 3 { "init" } else { "boot" };
                 if let Ok(seconds) = up.parse::<f64>() {
-                    outcome.times.insert("boot".to_owned(), seconds * 1e6);
+                    outcome.times.insert(name.to_owned(), seconds * 1e6);
                 }
             }
             ["BENCH", name, "failed:", what @ ..] => bail!("{name} failed: {}", what.join(" ")),
@@ -91,7 +127,11 @@ pub fn parse(console: &str) -> Result<Outcome> {
             }
             ["COUNT", load, value, counter @ ..] => {
                 if let Ok(value) = value.parse() {
-                    outcome.counters.entry((*load).to_owned()).or_default().insert(counter.join(" "), value);
+                    outcome
+                        .counters
+                        .entry((*load).to_owned())
+                        .or_default()
+                        .insert(counter.join(" "), value);
                 }
             }
             _ => {}
@@ -106,7 +146,8 @@ mod tests {
 
     #[test]
     fn lines_are_read() {
-        let outcome = parse("UP 3.25\nCOUNT fork 12 cr3 loads\nnoise\nBENCH fork 798\n").unwrap();
+        let outcome = parse("INIT UP 2.5\nUP 3.25\nCOUNT fork 12 cr3 loads\nnoise\nBENCH fork 798\n").unwrap();
+        assert_eq!(outcome.times["init"], 2.5e6);
         assert_eq!(outcome.times["boot"], 3.25e6);
         assert_eq!(outcome.times["fork"], 798.0);
         assert_eq!(outcome.counters["fork"]["cr3 loads"], 12);

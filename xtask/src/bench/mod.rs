@@ -90,24 +90,42 @@ fn collect(bench: &Bench, args: &BenchArgs, factors: &Factors) -> Result<[Sample
 
 /// Rows out of samples.
 fn rows(samples: &[Samples; 3], factors: &Factors) -> Vec<Row> {
-    let names = LOADS.iter().map(|load| load.name).filter(|name| factors.contains_key(name)).chain(["boot"]);
+    let names = LOADS
+        .iter()
+        .map(|load| load.name)
+        .filter(|name| factors.contains_key(name))
+        .chain(["init", "boot"]);
     names
         .map(|name| {
             let figures = samples.each_ref().map(|outcomes| {
-                let times: Vec<f64> = outcomes.iter().filter_map(|outcome| outcome.times.get(name).copied()).collect();
+                let times: Vec<f64> = outcomes
+                    .iter()
+                    .filter_map(|outcome| outcome.times.get(name).copied())
+                    .collect();
                 figure(&times)
             });
-            Row::new(name, factors.get(name).copied().unwrap_or(1), figures, counters(&samples[2], name))
+            Row::new(
+                name,
+                factors.get(name).copied().unwrap_or(1),
+                figures,
+                counters(&samples[2], name),
+            )
         })
         .collect()
 }
 
 /// The median of each counter.
 fn counters(outcomes: &[Outcome], load: &str) -> BTreeMap<String, u64> {
-    let maps: Vec<&BTreeMap<String, u64>> = outcomes.iter().filter_map(|outcome| outcome.counters.get(load)).collect();
+    let maps: Vec<&BTreeMap<String, u64>> = outcomes
+        .iter()
+        .filter_map(|outcome| outcome.counters.get(load))
+        .collect();
     let names: BTreeSet<&String> = maps.iter().flat_map(|map| map.keys()).collect();
     let median = |name: &String| {
-        let values: Vec<f64> = maps.iter().filter_map(|map| map.get(name).map(|&value| value as f64)).collect();
+        let values: Vec<f64> = maps
+            .iter()
+            .filter_map(|map| map.get(name).map(|&value| value as f64))
+            .collect();
         figure(&values).median as u64
     };
     names.into_iter().map(|name| (name.clone(), median(name))).collect()
@@ -116,7 +134,11 @@ fn counters(outcomes: &[Outcome], load: &str) -> BTreeMap<String, u64> {
 /// Measures all loads; noisy ones again, longer.
 fn measure_loads(bench: &Bench, args: &BenchArgs) -> Result<Vec<Row>> {
     let is_wanted = |name: &str| args.only.is_empty() || args.only.iter().any(|only| only == name);
-    let mut factors: Factors = LOADS.iter().filter(|load| is_wanted(load.name)).map(|load| (load.name, 1)).collect();
+    let mut factors: Factors = LOADS
+        .iter()
+        .filter(|load| is_wanted(load.name))
+        .map(|load| (load.name, 1))
+        .collect();
     let mut table = rows(&collect(bench, args, &factors)?, &factors);
     for _ in 0..args.lengthen {
         factors.retain(|name, _| table.iter().any(|row| row.name == *name && row.is_noisy()));
@@ -124,8 +146,14 @@ fn measure_loads(bench: &Bench, args: &BenchArgs) -> Result<Vec<Row>> {
             break;
         }
         factors.values_mut().for_each(|factor| *factor *= 2);
-        note(format!("too noisy, so made longer: {}", factors.keys().copied().collect::<Vec<_>>().join(", ")));
-        for row in rows(&collect(bench, args, &factors)?, &factors).into_iter().filter(|row| row.name != "boot") {
+        note(format!(
+            "too noisy, so made longer: {}",
+            factors.keys().copied().collect::<Vec<_>>().join(", ")
+        ));
+        for row in rows(&collect(bench, args, &factors)?, &factors)
+            .into_iter()
+            .filter(|row| factors.contains_key(row.name.as_str()))
+        {
             if let Some(old) = table.iter_mut().find(|old| old.name == row.name) {
                 *old = row;
             }
@@ -137,12 +165,17 @@ fn measure_loads(bench: &Bench, args: &BenchArgs) -> Result<Vec<Row>> {
 /// What the hypervisors are by themselves.
 fn measure_others(bench: &Bench, args: &BenchArgs, results: &mut Results) -> Result<()> {
     results.boot = Some(boot_time::seconds_to_init(bench, args.rounds)?);
-    results.kept =
-        Some([boot_time::kept_memory(bench, System::Xen)?, boot_time::kept_memory(bench, System::Paravane)?]);
+    results.kept = Some([
+        boot_time::kept_memory(bench, System::Xen)?,
+        boot_time::kept_memory(bench, System::Paravane)?,
+    ]);
     let ours = boot_time::micro(bench, System::Paravane)?;
     let xen = boot_time::micro(bench, System::Xen)?;
     for (name, value) in ours {
-        let theirs = xen.iter().find(|(other, _)| *other == name).map_or(f64::NAN, |(_, value)| *value);
+        let theirs = xen
+            .iter()
+            .find(|(other, _)| *other == name)
+            .map_or(f64::NAN, |(_, value)| *value);
         results.micro.push((name, theirs, value));
     }
     Ok(())
@@ -161,12 +194,24 @@ fn surroundings(bench: &Bench) -> Result<Vec<String>> {
 /// `cargo xtask bench`.
 pub fn bench(args: &BenchArgs, over: &Overrides) -> Result<ExitCode> {
     let xen = args.xen.clone().map_or_else(xen::find, Ok)?;
-    let paravane = args.hv.clone().map_or_else(|| image::up_to_date().map(|image| image.elf32), Ok)?;
+    let paravane = args
+        .hv
+        .clone()
+        .map_or_else(|| image::up_to_date().map(|image| image.elf32), Ok)?;
     let disk = args.root_disk.clone().map_or_else(rootdisk::find, Ok)?;
     std::fs::create_dir_all(workspace::image_dir().join("logs"))?;
-    let bench = Bench { over: over.clone(), xen, paravane, disk, limit: LIMIT };
+    let bench = Bench {
+        over: over.clone(),
+        xen,
+        paravane,
+        disk,
+        limit: LIMIT,
+    };
     let size = |path: &PathBuf| std::fs::metadata(path).map(|meta| meta.len());
-    let mut results = Results { image: [size(&bench.xen)?, size(&bench.paravane)?], ..Results::default() };
+    let mut results = Results {
+        image: [size(&bench.xen)?, size(&bench.paravane)?],
+        ..Results::default()
+    };
     results.surroundings = surroundings(&bench)?;
     if !args.no_loads {
         results.rows = measure_loads(&bench, args)?;
@@ -183,8 +228,12 @@ pub fn bench(args: &BenchArgs, over: &Overrides) -> Result<ExitCode> {
     let page = workspace::root().join("docs/benchmarks.md");
     workspace::write(&page, report::page(&results).as_bytes()).context("the benchmarks' page")?;
     note(format!("written to {}", page.display()));
-    let worse: Vec<&str> =
-        results.rows.iter().filter(|row| row.added()[1] > row.added()[0]).map(|row| row.name.as_str()).collect();
+    let worse: Vec<&str> = results
+        .rows
+        .iter()
+        .filter(|row| row.added()[1] > row.added()[0])
+        .map(|row| row.name.as_str())
+        .collect();
     if worse.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }

@@ -17,8 +17,15 @@ pub fn figure(samples: &[f64]) -> Figure {
         return Figure::default();
     };
     let middle = sorted.len() / 2;
-    let median = if sorted.len() % 2 == 1 { sorted[middle] } else { f64::midpoint(sorted[middle - 1], sorted[middle]) };
-    Figure { median, spread: last - first }
+    let median = if sorted.len() % 2 == 1 {
+        sorted[middle]
+    } else {
+        f64::midpoint(sorted[middle - 1], sorted[middle])
+    };
+    Figure {
+        median,
+        spread: last - first,
+    }
 }
 
 #[cfg(test)]

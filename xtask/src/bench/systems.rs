@@ -69,7 +69,10 @@ impl Bench {
         let scratch = Scratch::new()?;
         let script = loads::script(factors, system == System::Paravane);
         let program = workspace::read(&guest_program::dom0_load()?)?;
-        let files = vec![("script".to_owned(), script.into_bytes()), ("dom0-load".to_owned(), program)];
+        let files = vec![
+            ("script".to_owned(), script.into_bytes()),
+            ("dom0-load".to_owned(), program),
+        ];
         let additions = Additions { command: None, files };
         let mut machine = self.machine(system, &additions, scratch.path())?;
         machine.icount = true;
@@ -77,7 +80,9 @@ impl Bench {
         let guest = Guest::start(&mut machine.command())?;
         let seen = guest.wait_for(self.limit, |text| text.contains("\nBENCH-END").then_some(()));
         let console = guest.text();
-        let log = workspace::image_dir().join("logs").join(format!("bench-{system:?}.log").to_lowercase());
+        let log = workspace::image_dir()
+            .join("logs")
+            .join(format!("bench-{system:?}.log").to_lowercase());
         std::fs::write(&log, &console)?;
         match seen {
             Seen::Found(()) => loads::parse(&console).with_context(|| format!("{system:?}, see {}", log.display())),

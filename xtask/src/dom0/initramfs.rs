@@ -60,7 +60,10 @@ fn base(kernel: &Kernel) -> Result<PathBuf> {
     archive.char_device("dev/console", 5, 1);
     archive.file("init", 0o755, INIT);
     archive.file("bin/busybox", 0o755, &workspace::read(&busybox)?);
-    for applet in command::capture(Command::new(&busybox).arg("--list"))?.lines().filter(|&name| name != "busybox") {
+    for applet in command::capture(Command::new(&busybox).arg("--list"))?
+        .lines()
+        .filter(|&name| name != "busybox")
+    {
         archive.symlink(&format!("bin/{applet}"), "busybox");
     }
     archive.symlink("sbin", "bin");
@@ -75,8 +78,16 @@ fn base(kernel: &Kernel) -> Result<PathBuf> {
             archive.folders(path.rsplit_once('/').map_or(&base, |(folder, _)| folder));
             archive.file(&path, 0o644, &module.object);
         }
-        archive.file(&format!("{base}/modules.dep"), 0o644, modules::dependency_index(&set).as_bytes());
-        archive.file(&format!("{base}/modules.alias"), 0o644, modules::alias_index(&set).as_bytes());
+        archive.file(
+            &format!("{base}/modules.dep"),
+            0o644,
+            modules::dependency_index(&set).as_bytes(),
+        );
+        archive.file(
+            &format!("{base}/modules.alias"),
+            0o644,
+            modules::alias_index(&set).as_bytes(),
+        );
     }
     workspace::write(&cached, &archive.finish())?;
     Ok(cached)

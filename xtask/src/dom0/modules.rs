@@ -64,8 +64,10 @@ fn index(dir: &Path, files: &mut BTreeMap<String, PathBuf>) -> Result<()> {
         let path = entry.path();
         if entry.file_type()?.is_dir() {
             index(&path, files)?;
-        } else if let Some((name, "ko" | "ko.xz" | "ko.zst" | "ko.gz")) =
-            path.file_name().and_then(|name| name.to_str()).and_then(|name| name.split_once('.'))
+        } else if let Some((name, "ko" | "ko.xz" | "ko.zst" | "ko.gz")) = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .and_then(|name| name.split_once('.'))
         {
             files.insert(name.replace('-', "_"), path);
         }
@@ -77,14 +79,25 @@ fn load(base: &Path, file: &Path) -> Result<Module> {
     let bytes = workspace::read(file)?;
     let object = payload::decompress(&bytes).with_context(|| format!("module {}", file.display()))?;
     let info = modinfo(&object).with_context(|| format!("module {}", file.display()))?;
-    let values = |key: &str| info.iter().filter(|(k, _)| k == key).map(|(_, v)| v.clone()).collect::<Vec<_>>();
+    let values = |key: &str| {
+        info.iter()
+            .filter(|(k, _)| k == key)
+            .map(|(_, v)| v.clone())
+            .collect::<Vec<_>>()
+    };
     let depends = values("depends").join(",");
     let inside = file.strip_prefix(base)?.to_string_lossy().into_owned();
-    let path = inside.find(".ko").map_or(inside.clone(), |at| inside[..at + 3].to_owned());
+    let path = inside
+        .find(".ko")
+        .map_or(inside.clone(), |at| inside[..at + 3].to_owned());
     Ok(Module {
         path,
         object,
-        depends: depends.split(',').filter(|name| !name.is_empty()).map(|name| name.replace('-', "_")).collect(),
+        depends: depends
+            .split(',')
+            .filter(|name| !name.is_empty())
+            .map(|name| name.replace('-', "_"))
+            .collect(),
         aliases: values("alias"),
     })
 }
@@ -95,7 +108,9 @@ fn modinfo(bytes: &[u8]) -> Result<Vec<(String, String)>> {
     let section = file.section_by_name(".modinfo").context("no .modinfo section")?;
     let data = section.data()?;
     let lines = data.split(|&byte| byte == 0).map(String::from_utf8_lossy);
-    Ok(lines.filter_map(|line| line.split_once('=').map(|(k, v)| (k.to_owned(), v.to_owned()))).collect())
+    Ok(lines
+        .filter_map(|line| line.split_once('=').map(|(k, v)| (k.to_owned(), v.to_owned())))
+        .collect())
 }
 
 /// `modules.dep`: each module and all that must be loaded before it.
@@ -125,7 +140,9 @@ fn chain(set: &Set, name: &str, order: &mut Vec<String>) {
 
 /// `modules.alias`: which module drives a device.
 pub fn alias_index(set: &Set) -> String {
-    let lines = set.iter().flat_map(|(name, module)| module.aliases.iter().map(move |a| format!("alias {a} {name}\n")));
+    let lines = set
+        .iter()
+        .flat_map(|(name, module)| module.aliases.iter().map(move |a| format!("alias {a} {name}\n")));
     lines.collect()
 }
 
@@ -135,7 +152,12 @@ mod tests {
 
     fn module(path: &str, depends: &[&str], aliases: &[&str]) -> Module {
         let own = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect();
-        Module { path: path.to_owned(), object: Vec::new(), depends: own(depends), aliases: own(aliases) }
+        Module {
+            path: path.to_owned(),
+            object: Vec::new(),
+            depends: own(depends),
+            aliases: own(aliases),
+        }
     }
 
     #[test]

@@ -29,7 +29,10 @@ pub fn version(image: &[u8]) -> Option<String> {
     }
     let at = 0x200 + usize::from(u16::from_le_bytes(image.get(0x20e..0x210)?.try_into().ok()?));
     let text = image.get(at..)?.split(|&byte| byte == 0).next()?;
-    String::from_utf8_lossy(text).split_whitespace().next().map(str::to_owned)
+    String::from_utf8_lossy(text)
+        .split_whitespace()
+        .next()
+        .map(str::to_owned)
 }
 
 /// The compressed kernel inside a bzImage.
@@ -115,7 +118,11 @@ pub fn gunzip(file: &[u8]) -> Result<Vec<u8>> {
 
 /// The hash by which caches know a file.
 pub fn content_hash(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().take(12).map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(bytes)
+        .iter()
+        .take(12)
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 /// The kernel as a plain ELF file: decompressed once, then from a cache by content hash.

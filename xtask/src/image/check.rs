@@ -32,7 +32,10 @@ impl Findings {
         };
         vec![
             format!("{} instructions: none of SSE, x87 or MMX", self.instructions),
-            format!("  ({} save or load that state as a whole, for guests)", self.state_switches),
+            format!(
+                "  ({} save or load that state as a whole, for guests)",
+                self.state_switches
+            ),
             format!("functions with accesses below the stack pointer: {below}"),
             "segments both writable and executable: none".to_owned(),
             format!("largest stack frame: {} bytes, {}", self.frame.0, self.frame.1),
@@ -40,8 +43,8 @@ impl Findings {
     }
 }
 
-/// Whole-state instructions, and those of SSE's sets that touch no vector register.
-const HARMLESS: &[Mnemonic] = &[
+/// Instructions that save or load floating-point state as a whole.
+const WHOLE_STATE: &[Mnemonic] = &[
     Mnemonic::Fxsave,
     Mnemonic::Fxsave64,
     Mnemonic::Fxrstor,
@@ -50,6 +53,16 @@ const HARMLESS: &[Mnemonic] = &[
     Mnemonic::Fnclex,
     Mnemonic::Ldmxcsr,
     Mnemonic::Stmxcsr,
+    Mnemonic::Xsave,
+    Mnemonic::Xsave64,
+    Mnemonic::Xsaveopt,
+    Mnemonic::Xsaveopt64,
+    Mnemonic::Xrstor,
+    Mnemonic::Xrstor64,
+];
+
+/// Instructions of SSE's sets that touch no vector register.
+const HARMLESS: &[Mnemonic] = &[
     Mnemonic::Lfence,
     Mnemonic::Mfence,
     Mnemonic::Sfence,
@@ -62,7 +75,9 @@ const HARMLESS: &[Mnemonic] = &[
 
 fn is_forbidden_set(feature: CpuidFeature) -> bool {
     let name = format!("{feature:?}");
-    ["FPU", "MMX", "SSE", "AVX", "F16C", "FMA"].iter().any(|set| name.starts_with(set))
+    ["FPU", "MMX", "SSE", "AVX", "F16C", "FMA"]
+        .iter()
+        .any(|set| name.starts_with(set))
 }
 
 /// Checks the linked image.
@@ -74,11 +89,20 @@ pub fn check(elf64: &[u8]) -> Result<Findings> {
     let (base, code) = (section.address(), section.data()?);
     let symbols = symbols::code(&file);
     // In front of the compiled functions lie the boot headers and 32-bit code, which are no 64-bit instructions.
-    let first = symbols.iter().position(|symbol| symbol.is_function).context("no function in .text")?;
+    let first = symbols
+        .iter()
+        .position(|symbol| symbol.is_function)
+        .context("no function in .text")?;
     for (index, symbol) in symbols.iter().enumerate().skip(first) {
-        let limit = symbols.get(index + 1).map_or(base + code.len() as u64, |next| next.address);
+        let limit = symbols
+            .get(index + 1)
+            .map_or(base + code.len() as u64, |next| next.address);
         // What lies between a function's end and the next one is padding or constants.
-        let end = if symbol.is_function { limit.min(symbol.address + symbol.size) } else { limit };
+        let end = if symbol.is_function {
+            limit.min(symbol.address + symbol.size)
+        } else {
+            limit
+        };
         let span = (symbol.address.saturating_sub(base) as usize)..(end.saturating_sub(base) as usize);
         if let Some(bytes) = code.get(span) {
             check_function(symbol, bytes, &mut findings);
@@ -89,11 +113,17 @@ pub fn check(elf64: &[u8]) -> Result<Findings> {
 
 fn check_segments(elf64: &[u8], findings: &mut Findings) -> Result<()> {
     let file: ElfFile64<'_, LittleEndian> = ElfFile64::parse(elf64)?;
-    for header in file.elf_program_headers().iter().filter(|header| header.p_type(LittleEndian) == elf::PT_LOAD) {
+    for header in file
+        .elf_program_headers()
+        .iter()
+        .filter(|header| header.p_type(LittleEndian) == elf::PT_LOAD)
+    {
         let flags = header.p_flags(LittleEndian);
         if flags & elf::PF_W != 0 && flags & elf::PF_X != 0 {
             let address = header.p_vaddr(LittleEndian);
-            findings.errors.push(format!("the segment at {address:#x} is both writable and executable"));
+            findings
+                .errors
+                .push(format!("the segment at {address:#x} is both writable and executable"));
         }
     }
     Ok(())
@@ -144,10 +174,13 @@ fn check_function(symbol: &Symbol, bytes: &[u8], findings: &mut Findings) {
     let mut is_below = false;
     for instruction in &mut Decoder::with_ip(64, bytes, symbol.address, DecoderOptions::NONE) {
         findings.instructions += 1;
-        let forbidden = instruction.cpuid_features().iter().any(|&feature| is_forbidden_set(feature));
-        if forbidden && HARMLESS.contains(&instruction.mnemonic()) {
-            findings.state_switches += usize::from(HARMLESS[..8].contains(&instruction.mnemonic()));
-        } else if forbidden {
+        let forbidden = instruction
+            .cpuid_features()
+            .iter()
+            .any(|&feature| is_forbidden_set(feature));
+        if WHOLE_STATE.contains(&instruction.mnemonic()) {
+            findings.state_switches += 1;
+        } else if forbidden && !HARMLESS.contains(&instruction.mnemonic()) {
             let (at, what) = (instruction.ip(), instruction.mnemonic());
             findings.errors.push(format!("{what:?} at {at:#x} in {}", symbol.name));
         }
@@ -171,7 +204,9 @@ fn check_function(symbol: &Symbol, bytes: &[u8], findings: &mut Findings) {
         if of_core.iter().any(|start| symbol.name.starts_with(start)) {
             findings.below_stack.push(symbol.name.clone());
         } else {
-            findings.errors.push(format!("{} uses memory below the stack pointer", symbol.name));
+            findings
+                .errors
+                .push(format!("{} uses memory below the stack pointer", symbol.name));
         }
     }
     if depth.allocated > findings.frame.0 {
@@ -185,7 +220,12 @@ mod tests {
 
     fn findings(name: &str, bytes: &[u8]) -> Findings {
         let mut findings = Findings::default();
-        let symbol = Symbol { address: 0x1000, size: bytes.len() as u64, name: name.to_owned(), is_function: true };
+        let symbol = Symbol {
+            address: 0x1000,
+            size: bytes.len() as u64,
+            name: name.to_owned(),
+            is_function: true,
+        };
         check_function(&symbol, bytes, &mut findings);
         findings
     }
@@ -193,7 +233,12 @@ mod tests {
     #[test]
     fn vector_and_x87_code_is_found() {
         // movaps xmm0, xmm1; fld1; pxor mm0, mm0; vzeroupper
-        for bytes in [&[0x0f, 0x28, 0xc1][..], &[0xd9, 0xe8], &[0x0f, 0xef, 0xc0], &[0xc5, 0xf8, 0x77]] {
+        for bytes in [
+            &[0x0f, 0x28, 0xc1][..],
+            &[0xd9, 0xe8],
+            &[0x0f, 0xef, 0xc0],
+            &[0xc5, 0xf8, 0x77],
+        ] {
             assert_eq!(findings("f", bytes).errors.len(), 1, "{bytes:x?}");
         }
         // fxsave64 [rax]; lfence; mov eax, 1

@@ -29,7 +29,10 @@ fn segments(elf64: &[u8]) -> Result<Vec<Segment>> {
         if header.p_type(LittleEndian) != elf::PT_LOAD {
             continue;
         }
-        let content = header.data(LittleEndian, elf64).ok().context("a segment lies outside of the file")?;
+        let content = header
+            .data(LittleEndian, elf64)
+            .ok()
+            .context("a segment lies outside of the file")?;
         list.push(Segment {
             flags: header.p_flags(LittleEndian),
             address: u32::try_from(header.p_paddr(LittleEndian)).context("a segment is loaded above 4 GiB")?,
@@ -76,7 +79,16 @@ fn emit(entry: u32, segments: &[Segment]) -> Result<Vec<u8>> {
     for segment in segments {
         let length = u32::try_from(segment.content.len())?;
         let (offset32, address) = (u32::try_from(offset)?, segment.address);
-        for value in [elf::PT_LOAD, offset32, address, address, length, segment.memory, segment.flags, PAGE as u32] {
+        for value in [
+            elf::PT_LOAD,
+            offset32,
+            address,
+            address,
+            length,
+            segment.memory,
+            segment.flags,
+            PAGE as u32,
+        ] {
             word(&mut file, value);
         }
         offset += segment.content.len().next_multiple_of(PAGE);
@@ -95,7 +107,9 @@ pub fn loaded_size(elf32: &[u8]) -> Result<u64> {
     let headers = file.elf_header().program_headers(endian, elf32)?;
     let loads = headers.iter().filter(|header| header.p_type(endian) == elf::PT_LOAD);
     let spans = loads.map(|header| (header.p_paddr(endian), header.p_paddr(endian) + header.p_memsz(endian)));
-    let (first, last) = spans.fold((u32::MAX, 0), |(low, high), (start, end)| (low.min(start), high.max(end)));
+    let (first, last) = spans.fold((u32::MAX, 0), |(low, high), (start, end)| {
+        (low.min(start), high.max(end))
+    });
     Ok(u64::from(last.saturating_sub(first)))
 }
 
@@ -106,8 +120,18 @@ mod tests {
     #[test]
     fn the_wrapper_is_an_elf32_with_page_aligned_segments() {
         let segments = [
-            Segment { flags: 5, address: 0x20_0000, memory: 0x1000, content: vec![1; 10] },
-            Segment { flags: 6, address: 0x20_1000, memory: 0x3000, content: vec![2; 5000] },
+            Segment {
+                flags: 5,
+                address: 0x20_0000,
+                memory: 0x1000,
+                content: vec![1; 10],
+            },
+            Segment {
+                flags: 6,
+                address: 0x20_1000,
+                memory: 0x3000,
+                content: vec![2; 5000],
+            },
         ];
         let file = emit(0x20_0010, &segments).unwrap();
         let parsed: ElfFile32<'_, LittleEndian> = ElfFile32::parse(&*file).unwrap();

@@ -44,16 +44,24 @@ fn flags() -> Vec<String> {
         "link-arg=-Wl,--build-id=none",
     ];
     let script = format!("link-arg=-Wl,-T,{}", script.display());
-    codegen.iter().map(|&flag| flag.to_owned()).chain([script]).flat_map(|flag| ["-C".to_owned(), flag]).collect()
+    codegen
+        .iter()
+        .map(|&flag| flag.to_owned())
+        .chain([script])
+        .flat_map(|flag| ["-C".to_owned(), flag])
+        .collect()
 }
 
 /// Runs cargo with the image's flags and its own target directory.
 pub fn cargo(verb: &str) -> Command {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut line = Command::new(cargo);
-    line.current_dir(workspace::root()).args([verb, "--quiet", "--package", "xen-hv", "--release"]);
-    line.args(["--target", "x86_64-unknown-linux-gnu", "--target-dir"]).arg(workspace::target().join("image"));
-    line.env("CARGO_ENCODED_RUSTFLAGS", flags().join("\x1f")).env_remove("RUSTFLAGS");
+    line.current_dir(workspace::root())
+        .args([verb, "--quiet", "--package", "xen-hv", "--release"]);
+    line.args(["--target", "x86_64-unknown-linux-gnu", "--target-dir"])
+        .arg(workspace::target().join("image"));
+    line.env("CARGO_ENCODED_RUSTFLAGS", flags().join("\x1f"))
+        .env_remove("RUSTFLAGS");
     line
 }
 
@@ -66,13 +74,19 @@ fn build() -> Result<(Image, Option<check::Findings>)> {
     let bytes = workspace::read(&linked)?;
     let dir = workspace::image_dir();
     std::fs::create_dir_all(&dir)?;
-    let image = Image { elf32: dir.join("paravane.elf"), elf64: dir.join("paravane.elf64") };
+    let image = Image {
+        elf32: dir.join("paravane.elf"),
+        elf64: dir.join("paravane.elf64"),
+    };
     if image.elf32.is_file() && std::fs::read(&image.elf64).is_ok_and(|old| old == bytes) {
         return Ok((image, None));
     }
     let findings = check::check(&bytes)?;
     if !findings.errors.is_empty() {
-        bail!("the linked image breaks its promises:\n  {}", findings.errors.join("\n  "));
+        bail!(
+            "the linked image breaks its promises:\n  {}",
+            findings.errors.join("\n  ")
+        );
     }
     workspace::write(&image.elf32, &elf32::wrap(&bytes)?)?;
     workspace::write(&image.elf64, &bytes)?;
@@ -103,7 +117,11 @@ pub fn report() -> Result<()> {
     }
     let elf32 = workspace::read(&image.elf32)?;
     let size = elf32::loaded_size(&elf32)?;
-    note(format!("{}: {} bytes, {size} in memory", image.elf32.display(), elf32.len()));
+    note(format!(
+        "{}: {} bytes, {size} in memory",
+        image.elf32.display(),
+        elf32.len()
+    ));
     note(format!("{}: with symbols", image.elf64.display()));
     Ok(())
 }

@@ -31,8 +31,14 @@ fn demangle(raw: &str) -> String {
     let mut out = String::new();
     let mut rest = name.as_str();
     while let Some(at) = rest.find('[') {
-        let hash = rest.get(at + 1..at + 17).filter(|hash| hash.bytes().all(|byte| byte.is_ascii_hexdigit()));
-        let end = if hash.is_some() && rest.as_bytes().get(at + 17) == Some(&b']') { at + 18 } else { at + 1 };
+        let hash = rest
+            .get(at + 1..at + 17)
+            .filter(|hash| hash.bytes().all(|byte| byte.is_ascii_hexdigit()));
+        let end = if hash.is_some() && rest.as_bytes().get(at + 17) == Some(&b']') {
+            at + 18
+        } else {
+            at + 1
+        };
         out.push_str(&rest[..if end == at + 18 { at } else { end }]);
         rest = &rest[end..];
     }
@@ -45,13 +51,23 @@ pub fn code(file: &object::File<'_>) -> Vec<Symbol> {
     let mut list: Vec<Symbol> = file
         .symbols()
         .filter(|symbol| {
-            let section = symbol.section_index().and_then(|index| file.section_by_index(index).ok());
+            let section = symbol
+                .section_index()
+                .and_then(|index| file.section_by_index(index).ok());
             section.is_some_and(|section| section.kind() == object::SectionKind::Text)
         })
         .filter_map(|symbol| {
-            let raw = symbol.name().ok().filter(|name| !name.is_empty() && !name.starts_with(".L"))?;
+            let raw = symbol
+                .name()
+                .ok()
+                .filter(|name| !name.is_empty() && !name.starts_with(".L"))?;
             let is_function = symbol.kind() == SymbolKind::Text && symbol.size() > 0;
-            Some(Symbol { address: symbol.address(), size: symbol.size(), name: demangle(raw), is_function })
+            Some(Symbol {
+                address: symbol.address(),
+                size: symbol.size(),
+                name: demangle(raw),
+                is_function,
+            })
         })
         .collect();
     list.sort_by_key(|symbol| (symbol.address, !symbol.is_function));
@@ -63,13 +79,18 @@ pub fn code(file: &object::File<'_>) -> Vec<Symbol> {
 pub fn address(elf64: &[u8], name: &str) -> Result<u64> {
     let file = object::File::parse(elf64)?;
     let found = file.symbols().find(|symbol| symbol.name() == Ok(name));
-    found.map(|symbol| symbol.address()).with_context(|| format!("the image has no symbol {name}"))
+    found
+        .map(|symbol| symbol.address())
+        .with_context(|| format!("the image has no symbol {name}"))
 }
 
 /// The table that lies at `__ksyms`: magic, count, bytes; then (offset in the image, offset of the name) by address;
 /// then the names, each behind its length.
 pub fn table(file: &object::File<'_>) -> Result<Vec<u8>> {
-    let symbols: Vec<Symbol> = code(file).into_iter().filter(|symbol| symbol.address >= IMAGE_BASE).collect();
+    let symbols: Vec<Symbol> = code(file)
+        .into_iter()
+        .filter(|symbol| symbol.address >= IMAGE_BASE)
+        .collect();
     let base = 16 + 8 * symbols.len();
     let mut entries = Vec::new();
     let mut names = Vec::new();
@@ -103,7 +124,10 @@ mod tests {
 
     #[test]
     fn hashes_are_taken_out() {
-        assert_eq!(demangle("_ZN6xen_hv4boot5start17h0123456789abcdefE"), "xen_hv::boot::start");
+        assert_eq!(
+            demangle("_ZN6xen_hv4boot5start17h0123456789abcdefE"),
+            "xen_hv::boot::start"
+        );
         assert_eq!(demangle("start32"), "start32");
         assert_eq!(demangle("a[0123456789abcdef]::b[3]"), "a::b[3]");
     }

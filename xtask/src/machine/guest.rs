@@ -69,7 +69,12 @@ impl Guest {
             let shared = Arc::clone(&shared);
             thread::spawn(move || pump(stream, &shared, index == 0));
         }
-        Ok(Self { child, stdin, shared, begun: Instant::now() })
+        Ok(Self {
+            child,
+            stdin,
+            shared,
+            begun: Instant::now(),
+        })
     }
 
     /// QEMU's process.

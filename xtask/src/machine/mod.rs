@@ -80,10 +80,22 @@ impl Machine {
     /// QEMU's command line; the serial port is left to the caller.
     pub fn command(&self) -> Command {
         let mut line = Command::new(&self.qemu);
-        line.args(["-machine", "q35", "-nodefaults", "-display", "none", "-no-reboot", "-cpu", &self.cpu]);
+        line.args([
+            "-machine",
+            "q35",
+            "-nodefaults",
+            "-display",
+            "none",
+            "-no-reboot",
+            "-cpu",
+            &self.cpu,
+        ]);
         line.args(["-m", &self.mem.to_string(), "-smp", &self.smp.to_string()]);
         if let Some(socket) = &self.qmp {
-            line.arg("-qmp").arg(format!("unix:{},server=on,wait=off", doubled(&socket.to_string_lossy())));
+            line.arg("-qmp").arg(format!(
+                "unix:{},server=on,wait=off",
+                doubled(&socket.to_string_lossy())
+            ));
         }
         if self.icount {
             line.args(["-icount", "shift=0,sleep=off"]);
@@ -99,7 +111,10 @@ impl Machine {
             }
             Boot::Hypervisor(image, options) => {
                 line.arg("-kernel").arg(image).args(["-append", options]);
-                let kernel = self.kernel.iter().map(|(file, args)| format!("{} {args}", file.display()));
+                let kernel = self
+                    .kernel
+                    .iter()
+                    .map(|(file, args)| format!("{} {args}", file.display()));
                 let initrd = self.initrd.iter().map(|file| file.display().to_string());
                 let modules: Vec<String> = kernel.chain(initrd).map(|module| doubled(&module)).collect();
                 if !modules.is_empty() {
@@ -121,7 +136,10 @@ mod tests {
 
     #[test]
     fn modules_are_separated_by_single_commas() {
-        let mut machine = Machine::new(Path::new("qemu"), Boot::Hypervisor("hv".into(), "loglvl=all".to_owned()));
+        let mut machine = Machine::new(
+            Path::new("qemu"),
+            Boot::Hypervisor("hv".into(), "loglvl=all".to_owned()),
+        );
         machine.kernel = Some(("k".into(), "console=hvc0 x=1,2".to_owned()));
         machine.initrd = Some("i".into());
         let line = crate::command::describe(&machine.command());

@@ -21,7 +21,11 @@ impl Qmp {
     pub fn connect(socket: &Path) -> Result<Self> {
         let stream = UnixStream::connect(socket)?;
         stream.set_read_timeout(Some(Duration::from_secs(30)))?;
-        let mut qmp = Self { reader: BufReader::new(stream.try_clone()?), stream, events: Vec::new() };
+        let mut qmp = Self {
+            reader: BufReader::new(stream.try_clone()?),
+            stream,
+            events: Vec::new(),
+        };
         qmp.receive()?;
         qmp.execute("qmp_capabilities", &json!({}))?;
         Ok(qmp)
@@ -68,7 +72,10 @@ impl Qmp {
     /// Reads machine memory, by way of a file that QEMU writes.
     pub fn read_memory(&mut self, address: u64, length: usize, scratch: &Path) -> Result<Vec<u8>> {
         let file = scratch.join("memory.bin");
-        self.execute("pmemsave", &json!({ "val": address, "size": length, "filename": file.to_string_lossy() }))?;
+        self.execute(
+            "pmemsave",
+            &json!({ "val": address, "size": length, "filename": file.to_string_lossy() }),
+        )?;
         let bytes = crate::workspace::read(&file)?;
         if bytes.len() != length {
             bail!("QEMU saved {} of {length} bytes at {address:#x}", bytes.len());

@@ -69,7 +69,10 @@ pub fn install(packages: &[&str], otherwise: &str) -> Result<()> {
 /// Whether the package lists know a package.
 fn known(package: &str) -> bool {
     let show = command::capture(Command::new("apt-cache").args(["policy", package]));
-    show.is_ok_and(|text| text.lines().any(|line| line.contains("Candidate:") && !line.contains("(none)")))
+    show.is_ok_and(|text| {
+        text.lines()
+            .any(|line| line.contains("Candidate:") && !line.contains("(none)"))
+    })
 }
 
 /// The first dependency of `package` whose name begins with `prefix`.
@@ -97,7 +100,13 @@ pub fn unpack(package: &str, into: &Path) -> Result<()> {
         std::fs::remove_dir_all(&dir)?;
     }
     std::fs::create_dir_all(&dir)?;
-    let download = || command::capture(Command::new("apt-get").args(["-q", "download", package]).current_dir(&dir));
+    let download = || {
+        command::capture(
+            Command::new("apt-get")
+                .args(["-q", "download", package])
+                .current_dir(&dir),
+        )
+    };
     let step = Step::new(format!("downloading {package}"));
     if download().is_err() {
         update()?;

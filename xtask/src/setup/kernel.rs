@@ -32,12 +32,19 @@ pub fn find(over: &Overrides) -> Result<Kernel> {
 
 fn given(image: &Path) -> Result<Kernel> {
     let version = payload::version(&workspace::read(image)?).unwrap_or_default();
-    let beside = image.parent().and_then(Path::parent).map(|root| root.join("lib/modules").join(&version));
+    let beside = image
+        .parent()
+        .and_then(Path::parent)
+        .map(|root| root.join("lib/modules").join(&version));
     let modules = beside
         .into_iter()
         .chain([Path::new("/lib/modules").join(&version)])
         .find(|dir| !version.is_empty() && dir.join("kernel").is_dir());
-    Ok(Kernel { image: image.to_path_buf(), version, modules })
+    Ok(Kernel {
+        image: image.to_path_buf(),
+        version,
+        modules,
+    })
 }
 
 fn debian() -> Result<Kernel> {
@@ -54,12 +61,18 @@ fn debian() -> Result<Kernel> {
         .map(|dir| dir.join(&version))
         .into_iter()
         .find(|dir| dir.is_dir());
-    Ok(Kernel { image: root.join("boot").join(format!("vmlinuz-{version}")), version, modules })
+    Ok(Kernel {
+        image: root.join("boot").join(format!("vmlinuz-{version}")),
+        version,
+        modules,
+    })
 }
 
 /// The version of the kernel that lies unpacked in the cache.
 fn unpacked(root: &Path) -> Option<String> {
     let boot = fs::read_dir(root.join("boot")).ok()?;
     let names = boot.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    names.filter_map(|name| name.strip_prefix("vmlinuz-").map(str::to_owned)).max()
+    names
+        .filter_map(|name| name.strip_prefix("vmlinuz-").map(str::to_owned))
+        .max()
 }

@@ -45,7 +45,11 @@ pub fn qemu(over: &Overrides) -> Result<PathBuf> {
 
 /// Debian's statically linked busybox, Dom0's user space.
 pub fn busybox() -> Result<PathBuf> {
-    program("busybox", "busybox-static", "give an initial RAM disk of your own with --initrd FILE")
+    program(
+        "busybox",
+        "busybox-static",
+        "give an initial RAM disk of your own with --initrd FILE",
+    )
 }
 
 /// A program by its name, from `package` where it is not installed.

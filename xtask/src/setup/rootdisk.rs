@@ -17,7 +17,8 @@ const OTHERWISE: &str = "give a root disk with stress-ng, hackbench and bash by 
 fn release() -> Result<String> {
     let text = std::fs::read_to_string("/etc/os-release").context("cannot read /etc/os-release")?;
     let name = text.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="));
-    name.map(|name| name.trim_matches('"').to_owned()).context("this machine's release has no code name")
+    name.map(|name| name.trim_matches('"').to_owned())
+        .context("this machine's release has no code name")
 }
 
 /// The disk, made once.
@@ -33,7 +34,8 @@ pub fn find() -> Result<PathBuf> {
     let archive = dir.join("root.tar");
     let root = dir.join("root");
     as_root("mmdebstrap", |line| {
-        line.args(["-q", "--variant=minbase", &format!("--include={PACKAGES}"), &release()?]).arg(&archive);
+        line.args(["-q", "--variant=minbase", &format!("--include={PACKAGES}"), &release()?])
+            .arg(&archive);
         Ok(())
     })?;
     as_root("rm", |line| remove(line, &root))?;
@@ -46,10 +48,17 @@ pub fn find() -> Result<PathBuf> {
         line.args(["-sm"]).arg(&root);
         Ok(())
     })?;
-    let used: u64 = used.split_whitespace().next().and_then(|word| word.parse().ok()).context("du said nothing")?;
+    let used: u64 = used
+        .split_whitespace()
+        .next()
+        .and_then(|word| word.parse().ok())
+        .context("du said nothing")?;
     let part = disk.with_extension("part");
     as_root("mke2fs", |line| {
-        line.args(["-q", "-F", "-t", "ext4", "-d"]).arg(&root).arg(&part).arg(format!("{}M", used + ROOM_MIB));
+        line.args(["-q", "-F", "-t", "ext4", "-d"])
+            .arg(&root)
+            .arg(&part)
+            .arg(format!("{}M", used + ROOM_MIB));
         Ok(())
     })?;
     std::fs::rename(&part, &disk)?;

@@ -23,7 +23,10 @@ pub fn find() -> Result<PathBuf> {
     apt::unpack(&package, &root).context(OTHERWISE)?;
     for entry in fs::read_dir(root.join("boot"))? {
         let path = entry?.path();
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let name = path
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned())
+            .unwrap_or_default();
         if name.starts_with("xen-") && name.ends_with("-amd64.gz") {
             workspace::write(&image, &payload::gunzip(&workspace::read(&path)?)?)?;
             return Ok(image);

@@ -24,8 +24,18 @@ struct Queue<'a> {
 /// Runs all tests whose name begins with `name`.
 pub fn run(name: &str, long: bool, hv: Option<&Path>, over: &Overrides) -> Result<Tally> {
     let exact = cases::ALL.iter().any(|case| case.name == name);
-    let wanted = |case: &&Case| if exact { case.name == name } else { case.name.starts_with(name) };
-    let mut waiting: Vec<&Case> = cases::ALL.iter().filter(wanted).filter(|case| long || !case.long || exact).collect();
+    let wanted = |case: &&Case| {
+        if exact {
+            case.name == name
+        } else {
+            case.name.starts_with(name)
+        }
+    };
+    let mut waiting: Vec<&Case> = cases::ALL
+        .iter()
+        .filter(wanted)
+        .filter(|case| long || !case.long || exact)
+        .collect();
     if waiting.is_empty() {
         bail!("no boot test is called {name}*; `cargo xtask test boot list` lists them");
     }
@@ -40,7 +50,11 @@ pub fn run(name: &str, long: bool, hv: Option<&Path>, over: &Overrides) -> Resul
     std::fs::create_dir_all(workspace::image_dir().join("logs"))?;
     // The longest first, so that none is left to run alone at the end.
     waiting.sort_by_key(|case| case.normal * u64::from(case.cpus));
-    let queue = Mutex::new(Queue { waiting, free: GUEST_CPUS, tally: Tally::default() });
+    let queue = Mutex::new(Queue {
+        waiting,
+        free: GUEST_CPUS,
+        tally: Tally::default(),
+    });
     let freed = Condvar::new();
     thread::scope(|scope| {
         for _ in 0..GUEST_CPUS {
@@ -71,7 +85,10 @@ fn work(queue: &Mutex<Queue<'_>>, freed: &Condvar, shared: &Shared) {
         let passed = judge(case, shared);
         state = lock();
         state.free += taken;
-        state.tally.add(Tally { passed: usize::from(passed), failed: usize::from(!passed) });
+        state.tally.add(Tally {
+            passed: usize::from(passed),
+            failed: usize::from(!passed),
+        });
         freed.notify_all();
     }
 }

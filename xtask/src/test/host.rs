@@ -19,23 +19,42 @@ pub fn run(long: bool) -> Result<Tally> {
     }
     let mut tally = count(&mut plain)?;
     // The frame rules with two CPUs, every interleaving; loom's types take the place of the atomic ones.
-    let mut loom = cargo(&["test", "--quiet", "--release", "--package", "xen-logic", "--test", "loom_frame"]);
-    loom.arg("--target-dir").arg(workspace::target().join("loom")).env("RUSTFLAGS", "--cfg loom");
+    let mut loom = cargo(&[
+        "test",
+        "--quiet",
+        "--release",
+        "--package",
+        "xen-logic",
+        "--test",
+        "loom_frame",
+    ]);
+    loom.arg("--target-dir")
+        .arg(workspace::target().join("loom"))
+        .env("RUSTFLAGS", "--cfg loom");
     tally.add(count(&mut loom)?);
     let seconds = begun.elapsed().as_secs_f64();
-    note(format!("host: {} passed, {} failed, {seconds:.1} s", tally.passed, tally.failed));
+    note(format!(
+        "host: {} passed, {} failed, {seconds:.1} s",
+        tally.passed, tally.failed
+    ));
     Ok(tally)
 }
 
 fn cargo(words: &[&str]) -> Command {
     let mut line = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    line.current_dir(workspace::root()).args(words).env_remove("CARGO_ENCODED_RUSTFLAGS");
+    line.current_dir(workspace::root())
+        .args(words)
+        .env_remove("CARGO_ENCODED_RUSTFLAGS");
     line
 }
 
 /// Runs cargo and adds up what it counts; what it says besides is printed.
 fn count(line: &mut Command) -> Result<Tally> {
-    let mut child = line.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("cannot run cargo test")?;
+    let mut child = line
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("cannot run cargo test")?;
     let mut tally = Tally::default();
     if let Some(stdout) = child.stdout.take() {
         for text in BufReader::new(stdout).lines() {
@@ -62,7 +81,10 @@ fn counts(line: &str) -> Option<Tally> {
         let before = rest.split(';').find_map(|part| part.trim().strip_suffix(word))?;
         before.split_whitespace().next_back()?.parse().ok()
     };
-    Some(Tally { passed: number(" passed")?, failed: number(" failed")? })
+    Some(Tally {
+        passed: number(" passed")?,
+        failed: number(" failed")?,
+    })
 }
 
 #[cfg(test)]

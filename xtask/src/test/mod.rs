@@ -76,5 +76,9 @@ pub fn test(args: &TestArgs, over: &Overrides) -> Result<ExitCode> {
     }
     note(format!("{} s in all", begun.elapsed().as_secs()));
     println!("{} passed, {} failed", tally.passed, tally.failed);
-    Ok(if tally.failed == 0 && tally.passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if tally.failed == 0 && tally.passed > 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }

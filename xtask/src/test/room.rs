@@ -29,7 +29,10 @@ impl Shared {
     /// For one run of the tests.
     pub fn new(over: Overrides, hv: PathBuf) -> Self {
         // Boot tests make their own RAM disks.
-        Self { over: Overrides { initrd: None, ..over }, hv }
+        Self {
+            over: Overrides { initrd: None, ..over },
+            hv,
+        }
     }
 }
 
@@ -56,7 +59,15 @@ impl<'a> Room<'a> {
         args.hv = Some(shared.hv.clone());
         let limit = Duration::from_secs(case.normal * HANG_FACTOR);
         let scratch = Scratch::new()?;
-        Ok(Self { shared, args, files: Vec::new(), name: case.name, limit, scratch, console: String::new() })
+        Ok(Self {
+            shared,
+            args,
+            files: Vec::new(),
+            name: case.name,
+            limit,
+            scratch,
+            console: String::new(),
+        })
     }
 
     /// The longest that anything here may take.
@@ -78,7 +89,10 @@ impl<'a> Room<'a> {
 
     /// Puts the machine together; `command` and its mark go into the RAM disk.
     pub fn machine(&self, command: Option<(String, String)>) -> Result<Machine> {
-        let additions = Additions { command, files: self.files.clone() };
+        let additions = Additions {
+            command,
+            files: self.files.clone(),
+        };
         let mut machine = run::machine(&self.args, &self.shared.over, &additions, self.scratch())?;
         machine.qmp = Some(self.scratch().join("qmp"));
         Ok(machine)

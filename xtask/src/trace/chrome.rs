@@ -97,23 +97,45 @@ mod tests {
 
     fn entry(tsc: u64, kind: &str, a: u64, b: u64) -> Entry {
         let kind = kinds::kinds().iter().position(|&name| name == kind).unwrap() as u16;
-        Entry { tsc, kind, cpu: 0, domain: 0, vcpu: 0, a, b }
+        Entry {
+            tsc,
+            kind,
+            cpu: 0,
+            domain: 0,
+            vcpu: 0,
+            a,
+            b,
+        }
     }
 
     #[test]
     fn begin_and_end_become_one_slice() {
-        let entries = vec![entry(1000, "hypercall", 29, 0), entry(3000, "hypercall-end", 29, u64::MAX)];
-        let text = export(&Trace { entries, tsc_khz: 1000, lost: 0 });
+        let entries = vec![
+            entry(1000, "hypercall", 29, 0),
+            entry(3000, "hypercall-end", 29, u64::MAX),
+        ];
+        let text = export(&Trace {
+            entries,
+            tsc_khz: 1000,
+            lost: 0,
+        });
         let value: Value = serde_json::from_str(&text).unwrap();
         let event = &value["traceEvents"][2];
-        assert_eq!((event["name"].as_str(), event["dur"].as_f64()), (Some("sched_op"), Some(2000.0)));
+        assert_eq!(
+            (event["name"].as_str(), event["dur"].as_f64()),
+            (Some("sched_op"), Some(2000.0))
+        );
         assert_eq!(event["args"]["result"], -1);
     }
 
     #[test]
     fn waking_and_running_become_latency() {
         let entries = vec![entry(0, "wake", 1, 0), entry(5000, "switch", 0x7fff_0000, 1)];
-        let text = export(&Trace { entries, tsc_khz: 1000, lost: 0 });
+        let text = export(&Trace {
+            entries,
+            tsc_khz: 1000,
+            lost: 0,
+        });
         assert!(text.contains("d0v1"));
     }
 }

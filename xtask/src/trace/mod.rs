@@ -54,31 +54,51 @@ pub struct Trace {
 }
 
 fn words(bytes: &[u8]) -> Vec<u64> {
-    bytes.chunks_exact(8).map(|word| u64::from_le_bytes(word.try_into().unwrap_or_default())).collect()
+    bytes
+        .chunks_exact(8)
+        .map(|word| u64::from_le_bytes(word.try_into().unwrap_or_default()))
+        .collect()
 }
 
 fn entry(bytes: &[u8]) -> Entry {
     let word = words(bytes);
     let part = |shift: u32| (word[1] >> shift) as u16;
-    Entry { tsc: word[0], kind: part(0), cpu: part(16), domain: part(32), vcpu: part(48), a: word[2], b: word[3] }
+    Entry {
+        tsc: word[0],
+        kind: part(0),
+        cpu: part(16),
+        domain: part(32),
+        vcpu: part(48),
+        a: word[2],
+        b: word[3],
+    }
 }
 
 /// A ring's entries, oldest first.
 fn ring(bytes: &[u8], next: u64) -> Vec<Entry> {
     let entries: Vec<Entry> = bytes.chunks_exact(ENTRY).map(entry).collect();
     let count = entries.len() as u64;
-    (next.saturating_sub(count)..next).map(|at| entries[(at % count) as usize]).collect()
+    (next.saturating_sub(count)..next)
+        .map(|at| entries[(at % count) as usize])
+        .collect()
 }
 
 /// Reads all rings.
 pub fn read(qmp: &mut Qmp, elf64: &[u8], scratch: &Path) -> Result<Trace> {
     let at = symbols::address(elf64, SYMBOL)? - LOAD_OFFSET;
     let header = words(&qmp.read_memory(at, HEADER, scratch)?);
-    ensure!(header[0] == MAGIC, "no trace header at {at:#x}: is this image the one that runs?");
+    ensure!(
+        header[0] == MAGIC,
+        "no trace header at {at:#x}: is this image the one that runs?"
+    );
     ensure!(header[1] == ENTRY as u64, "trace entries of {} bytes", header[1]);
     let cpus = usize::try_from(header[2])?;
     let descriptions = qmp.read_memory(at + HEADER as u64, cpus * CPU, scratch)?;
-    let mut trace = Trace { entries: Vec::new(), tsc_khz: header[4].max(1), lost: 0 };
+    let mut trace = Trace {
+        entries: Vec::new(),
+        tsc_khz: header[4].max(1),
+        lost: 0,
+    };
     for cpu in descriptions.chunks_exact(CPU).map(words) {
         let (address, entries, next) = (cpu[1], cpu[2], cpu[3]);
         if address == 0 || entries == 0 {
@@ -112,7 +132,12 @@ pub fn at_end(socket: &Path, file: &Path, scratch: &Path, limit: Duration) -> Re
     let trace = read(&mut qmp, &elf64, scratch)?;
     let text = chrome::export(&trace);
     workspace::write(file, text.as_bytes()).with_context(|| format!("cannot write {}", file.display()))?;
-    note(format!("{}: {} entries, {} older ones lost", file.display(), trace.entries.len(), trace.lost));
+    note(format!(
+        "{}: {} entries, {} older ones lost",
+        file.display(),
+        trace.entries.len(),
+        trace.lost
+    ));
     // QEMU may close the connection before it answers.
     let _ = qmp.execute("quit", &json!({}));
     Ok(())
@@ -139,6 +164,9 @@ mod tests {
     #[test]
     fn an_entry_is_taken_apart() {
         let entry = entry(&bytes(9));
-        assert_eq!((entry.kind, entry.cpu, entry.domain, entry.vcpu, entry.a, entry.b), (3, 1, 7, 2, 5, 6));
+        assert_eq!(
+            (entry.kind, entry.cpu, entry.domain, entry.vcpu, entry.a, entry.b),
+            (3, 1, 7, 2, 5, 6)
+        );
     }
 }

@@ -1,7 +1,6 @@
 //! Machine memory at boot: early allocation, the final page tables, frame table and machine-to-physical table, and
 //! the hand-over to the page allocator.
 
-use super::early_alloc::EarlyAlloc;
 use super::info::{Info, Module};
 use crate::arch::x86::segment;
 use crate::mm::layout::{DIRECTMAP, DIRECTMAP_END, FRAME_TABLE, M2P_RO, M2P_RW, PAGE_SIZE};
@@ -10,6 +9,7 @@ use crate::mm::{alloc, directmap, frame, maddr_of};
 use crate::sync::Mutex;
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use xen_logic::e820::{Kind, Map};
+use xen_logic::early_alloc::EarlyAlloc;
 
 /// The boot page tables reach no further.
 const BOOT_MAPPED: u64 = 4 << 30;

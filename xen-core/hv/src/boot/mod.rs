@@ -3,7 +3,6 @@
 //! `start.s` enters [`boot_main`] on the boot page tables and CPU 0's stack. What cannot be set up ends the boot with
 //! one line that says why.
 
-mod early_alloc;
 mod info;
 mod memory;
 

@@ -31,9 +31,14 @@ struct Output {
 static OUTPUT: Mutex<Output> = Mutex::new(Output { port: None, last: 0 });
 
 impl Output {
-    /// Serial port and ring. A newline gets its carriage return on the wire only.
+    /// Serial port and ring.
     fn put(&mut self, bytes: &[u8]) {
         ring::put(bytes);
+        self.send(bytes);
+    }
+
+    /// Serial port alone. A newline gets its carriage return on the wire only.
+    fn send(&mut self, bytes: &[u8]) {
         let Some(port) = &mut self.port else { return };
         for &b in bytes {
             if b == b'\n' && self.last != b'\r' {
@@ -96,11 +101,6 @@ pub fn init(options: &Options) {
     log::set_max_level(log::LevelFilter::Trace);
 }
 
-/// Bytes as they are, to port and ring.
-pub fn puts_raw(bytes: &[u8]) {
-    OUTPUT.lock().put(bytes);
-}
-
 /// The begun lines of domains other than Dom0.
 static LINES: Mutex<BTreeMap<u16, Vec<u8>>> = Mutex::new(BTreeMap::new());
 /// Longest line kept for a domain.
@@ -110,7 +110,8 @@ const MAX_LINE: usize = 160;
 /// Other domains' lines are kept until they are whole, and are messages about a guest.
 pub fn guest_write(domain: &Domain, bytes: &[u8]) {
     if domain.privileged {
-        return puts_raw(bytes);
+        // As on Xen it is not for the ring, which holds the hypervisor's own messages.
+        return OUTPUT.lock().send(bytes);
     }
     let mut lines = LINES.lock();
     let line = lines.entry(domain.id).or_default();
@@ -124,11 +125,6 @@ pub fn guest_write(domain: &Domain, bytes: &[u8]) {
             _ => {}
         }
     }
-}
-
-/// Forgets what a domain that ends has begun to write.
-pub fn forget_domain(id: u16) {
-    LINES.lock().remove(&id);
 }
 
 /// ASCII bytes as text.

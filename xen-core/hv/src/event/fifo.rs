@@ -181,6 +181,8 @@ pub fn init_control(domain: &Domain, vcpu: u32, mfn: u64, offset: u32) -> Result
 
 /// Changes to the FIFO layout: what is pending in the old one will be in the new one, once its page is there.
 fn take_over(domain: &Domain) {
+    // From here on senders note what they find no word for; what they had noted before is in the old bits.
+    domain.events.uses_fifo.store(true, SeqCst);
     for (number, port) in domain.events.ports.iter() {
         let binding = port.binding.lock();
         if !binding.is_free()
@@ -191,12 +193,7 @@ fn take_over(domain: &Domain) {
         {
             port.early.store(true, SeqCst);
         }
-        port.last_queue.store(
-            port.vcpu.load(Relaxed) << 8 | port.priority.load(Relaxed) as u32,
-            Relaxed,
-        );
     }
-    domain.events.uses_fifo.store(true, SeqCst);
 }
 
 impl Array {

@@ -79,7 +79,7 @@ impl PortTable {
         let group = match group.get() {
             Some(group) => group,
             None => {
-                let buckets = boxed(GROUP, || Once::new())?;
+                let buckets = boxed(GROUP, Once::new)?;
                 group.call_once(|| buckets)
             }
         };

@@ -43,6 +43,43 @@ struct Call<'a> {
 /// # Errors
 /// That of the first request that failed; those before it are done.
 pub fn mmu_update(cur: &'static Vcpu, args: &[u64; 6]) -> Outcome {
+    // What Linux asks for mostly: one entry of a table and with frames of its own, and no report.
+    if args[1] as u32 == 1 && args[2] == 0 && args[3] == abi::DOMID_SELF as u64 && pending::is_empty() {
+        let request = GuestPtr::<abi::mmu_update>::new(args[0]).read()?;
+        if let Some(result) = one_l1(cur, &request) {
+            return result;
+        }
+    }
+    many(cur, args)
+}
+
+/// One request about a level-1 table that is in use; `None` if it is about something else.
+#[inline(always)]
+fn one_l1(cur: &'static Vcpu, request: &abi::mmu_update) -> Option<Outcome> {
+    let mode = match request.ptr & 7 {
+        abi::MMU_NORMAL_PT_UPDATE | abi::MMU_PT_UPDATE_NO_TRANSLATE => Mode::Replace,
+        abi::MMU_PT_UPDATE_PRESERVE_AD => Mode::PreserveAd,
+        _ => return None,
+    };
+    let domain = cur.domain();
+    let table = typing::acquire_valid(Mfn(request.ptr >> 12), Type::L1, domain)?;
+    let word = table.word((request.ptr as usize & 0xfff) >> 3);
+    let done = update::update_l1(word, Pte(request.val), mode, &Scope::own(domain));
+    typing::release(table, &mut Budget::unlimited());
+    trace::count(trace::Counter::PtUpdates);
+    match done {
+        Ok(_) => Some(Ok(0)),
+        // Not done, and not to be refused: it is tried again in full.
+        Err(Fail::Again) => None,
+        Err(Fail::Errno(errno)) => {
+            failed(request, errno);
+            Some(Err(Stop::Errno(errno)))
+        }
+    }
+}
+
+#[inline(never)]
+fn many(cur: &'static Vcpu, args: &[u64; 6]) -> Outcome {
     pending::finish_first(args)?;
     let parties = Parties::find(cur, args[3])?;
     let count = args[1] as u32 as u64 & !PREEMPTED;
@@ -125,11 +162,15 @@ impl Call<'_> {
         }
         let index = (at as usize & 0xfff) >> 3;
         let (info, typ) = self.take_table(Mfn(at >> 12))?;
-        if typ == Type::Writable {
-            info.word(index).store(request.val, Relaxed);
-            return Ok(());
+        let new = Pte(request.val);
+        match typ {
+            Type::L1 => update::update_l1(info.word(index), new, mode, &self.scope).map(drop),
+            Type::Writable => {
+                info.word(index).store(new.0, Relaxed);
+                Ok(())
+            }
+            _ => update::update_table(info, index, typ.level(), new, mode, self.scope.table, &mut self.budget).map(drop),
         }
-        update::update_entry(info, typ, index, Pte(request.val), mode, &self.scope, &mut self.budget).map(drop)
     }
 
     /// A use of the table, kept for the next request.

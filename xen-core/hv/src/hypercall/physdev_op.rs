@@ -64,7 +64,7 @@ fn privileged(domain: &Domain, op: u32, arg: u64) -> Result<(), Errno> {
         PHYSDEVOP_apic_read => read_ioapic(GuestPtr::new(arg)),
         PHYSDEVOP_alloc_irq_vector => alloc_vector(GuestPtr::new(arg)),
         // Vectors are the hypervisor's affair; there is nothing to give back.
-        PHYSDEVOP_free_irq_vector => Ok(()),
+        PHYSDEVOP_free_irq_vector => read::<physdev_irq>(arg).map(drop),
         PHYSDEVOP_map_pirq => map_pirq(domain, GuestPtr::new(arg)),
         PHYSDEVOP_unmap_pirq => unmap_pirq(domain, read(arg)?),
         PHYSDEVOP_setup_gsi => setup_gsi(domain, read(arg)?),
@@ -188,7 +188,11 @@ fn map_pirq(domain: &Domain, at: GuestPtr<physdev_map_pirq>) -> Result<(), Errno
 
 /// Which message interrupt a `map_pirq` means.
 fn wanted_message(arg: &physdev_map_pirq) -> Result<(Sbdf, Message), Errno> {
-    let seg = if arg.typ == MAP_PIRQ_TYPE_MSI { 0 } else { (arg.bus >> 16) as u16 };
+    let seg = if arg.typ == MAP_PIRQ_TYPE_MSI {
+        0
+    } else {
+        (arg.bus >> 16) as u16
+    };
     let at = Sbdf::new(seg, arg.bus as u8, arg.devfn as u8);
     if arg.typ == MAP_PIRQ_TYPE_MULTI_MSI {
         return match arg.entry_nr {
@@ -210,8 +214,16 @@ fn unmap_pirq(domain: &Domain, arg: physdev_unmap_pirq) -> Result<(), Errno> {
 
 fn setup_gsi(domain: &Domain, arg: physdev_setup_gsi) -> Result<(), Errno> {
     let gsi = u32::try_from(arg.gsi).map_err(|_| Errno::EINVAL)?;
-    let trigger = if arg.triggering == 0 { Trigger::Edge } else { Trigger::Level };
-    let polarity = if arg.polarity == 0 { Polarity::High } else { Polarity::Low };
+    let trigger = if arg.triggering == 0 {
+        Trigger::Edge
+    } else {
+        Trigger::Level
+    };
+    let polarity = if arg.polarity == 0 {
+        Polarity::High
+    } else {
+        Polarity::Low
+    };
     irq::set_gsi_mode(domain, gsi, trigger, polarity)
 }
 

@@ -1,6 +1,7 @@
 //! `sysctl`: questions about the machine.
 
-use super::{Outcome, domctl, xen_version};
+use super::{Outcome, domctl, not_built, xen_version};
+use crate::arch::x86::cpu::cpuid;
 use crate::arch::x86::smp;
 use crate::domain::{self, Domain, Vcpu};
 use crate::guest::{GuestPtr, Wire};
@@ -38,10 +39,8 @@ pub fn sysctl(cur: &'static Vcpu, args: &[u64; 6]) -> Outcome {
         XEN_SYSCTL_numainfo => serve(&mut request, numa_info),
         XEN_SYSCTL_cpupool_op => serve(&mut request, cpupool),
         XEN_SYSCTL_perfc_op => serve(&mut request, counters),
-        cmd => {
-            console::limited!(log::Level::Debug, "sysctl {cmd} is not built yet");
-            Err(Errno::ENOSYS)
-        }
+        XEN_SYSCTL_scheduler_op => return Err(not_built(__HYPERVISOR_sysctl, "scheduler_op")),
+        _ => return Err(not_built(__HYPERVISOR_sysctl, "operation")),
     }?;
     at.write(&request)?;
     Ok(0)
@@ -100,7 +99,19 @@ fn physinfo(op: &mut xen_sysctl_physinfo) -> Result<(), Errno> {
     op.total_pages = ram_pages();
     op.free_pages = mm::alloc::free_frames();
     op.max_mfn = mm::frame::limit() - 1;
+    op.hw_cap = feature_words();
     Ok(())
+}
+
+/// The CPU's features in the order of Xen's feature words.
+fn feature_words() -> [u32; 8] {
+    let leaf = |number: u32, sub: u32| {
+        let found = cpuid(number, sub);
+        [found.eax, found.ebx, found.ecx, found.edx]
+    };
+    let ([_, _, c1, d1], [_, b7, c7, _]) = (leaf(1, 0), leaf(7, 0));
+    let ([_, _, ec1, ed1], [.., ed7]) = (leaf(0x8000_0001, 0), leaf(0x8000_0007, 0));
+    [d1, c1, ed1, ec1, leaf(0xd, 1)[0], b7, c7, ed7]
 }
 
 fn list_domains(op: &mut xen_sysctl_getdomaininfolist) -> Result<(), Errno> {
@@ -176,7 +187,7 @@ fn cpupool(op: &mut xen_sysctl_cpupool_op) -> Result<(), Errno> {
 }
 
 /// Copies a mask of up to 64 CPUs into a guest's bitmap, and clears the rest of it.
-fn write_bitmap(map: &xenctl_bitmap, mask: u64) -> Result<(), Errno> {
+pub(super) fn write_bitmap(map: &xenctl_bitmap, mask: u64) -> Result<(), Errno> {
     let to = GuestPtr::<u8>::new(map.bitmap);
     let bytes = u64::from(map.nr_bits).div_ceil(8).min(NR_CPUS as u64 / 8);
     let valid = if map.nr_bits >= 64 {

@@ -66,11 +66,11 @@ fn update(cur: &'static Vcpu, args: &[u64; 6], scope: &Scope) -> Outcome {
 
 #[inline]
 fn change(va: u64, entry: Pte, scope: &Scope) -> Result<(), Fail> {
+    // A table that the kernel runs on is in use, unless another vcpu is just taking it away.
     let slot = pt::find_l1(va).ok_or(Fail::Errno(Errno::EINVAL))?;
-    let budget = &mut Budget::unlimited();
-    typing::acquire(slot.table, Type::L1, scope.table, false, budget)?;
+    let table = typing::acquire_valid(slot.table.mfn(), Type::L1, scope.table).ok_or(Fail::Errno(Errno::EINVAL))?;
     let done = update::update_l1(slot.word(), entry, Mode::Replace, scope);
-    typing::release(slot.table, budget);
+    typing::release(table, &mut Budget::unlimited());
     done.map(drop)
 }
 

@@ -1,6 +1,6 @@
 //! `vcpu_op`: bringing vcpus up and down, their timers, and what they share with the hypervisor.
 
-use super::{Outcome, Stop};
+use super::Outcome;
 use crate::arch::x86::apic;
 use crate::arch::x86::percpu::{self, Work};
 use crate::domain::{self, Vcpu};
@@ -106,19 +106,29 @@ fn set_singleshot(cur: &Vcpu, v: &'static Vcpu, at: GuestPtr<vcpu_set_singleshot
     Ok(())
 }
 
-/// Gives a vcpu that is down its first context.
-fn initialise(v: &'static Vcpu, arg: u64) -> Result<(), Stop> {
-    // Not through the return value of a read: it is 5 KiB.
+/// Gives a vcpu that is down its first context. Its frame is large: not to be inlined into the common path.
+#[inline(never)]
+fn initialise(v: &'static Vcpu, arg: u64) -> Result<(), Errno> {
     let mut context = vcpu_guest_context::new_zeroed();
     GuestPtr::new(arg).read_slice(core::slice::from_mut(&mut context))?;
+    // One at a time: the vcpu's registers have no other guard.
+    if v.sched.being_set_up.swap(true, SeqCst) {
+        return Err(Errno::EBUSY);
+    }
+    let done = set_up(v, &context);
+    v.sched.being_set_up.store(false, SeqCst);
+    done
+}
+
+fn set_up(v: &'static Vcpu, context: &vcpu_guest_context) -> Result<(), Errno> {
     if v.initialised.load(Acquire) {
-        return Err(Errno::EEXIST.into());
+        return Err(Errno::EEXIST);
     }
     // A vcpu past the shared page's slots needs a `vcpu_info` of its own first.
     if core::ptr::eq(v.hot.info.load(Relaxed), domain::dummy_info()) {
-        return Err(Errno::EINVAL.into());
+        return Err(Errno::EINVAL);
     }
-    Ok(domain::vcpu_initialise(v, &context)?)
+    domain::vcpu_initialise(v, context)
 }
 
 /// Takes a vcpu down; a domain without a vcpu that is up has ended.

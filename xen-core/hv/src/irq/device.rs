@@ -48,7 +48,11 @@ static FUNCTIONS: Mutex<BTreeMap<Sbdf, Function>> = Mutex::new(BTreeMap::new());
 impl Function {
     fn probe(at: Sbdf) -> Self {
         let config = Config(at);
-        Self { msi: MsiCap::find(&config), msix: MsixCap::find(&config), ..Self::default() }
+        Self {
+            msi: MsiCap::find(&config),
+            msix: MsixCap::find(&config),
+            ..Self::default()
+        }
     }
 
     fn is_used(&self) -> bool {
@@ -57,10 +61,13 @@ impl Function {
 
     /// Makes the frames of the MSI-X table and pending bits read-only for domains.
     fn guard(&mut self, at: Sbdf, table_bar: Option<u64>) {
-        let Some(cap) = self.msix.filter(|_| self.guarded.is_empty()) else { return };
+        let Some(cap) = self.msix.filter(|_| self.guarded.is_empty()) else {
+            return;
+        };
         let bar = |bar: u8| memory_bar(&Config(at), bar);
-        let table =
-            bar(cap.table_bar).or(table_bar).map(|b| (b.wrapping_add(cap.table_offset as u64), cap.table_len()));
+        let table = bar(cap.table_bar)
+            .or(table_bar)
+            .map(|b| (b.wrapping_add(cap.table_offset as u64), cap.table_len()));
         let pba = bar(cap.pba_bar).map(|b| (b.wrapping_add(cap.pba_offset as u64), cap.pba_len()));
         for (start, len) in [table, pba].into_iter().flatten() {
             let frames = (start >> 12, start.saturating_add(len - 1) >> 12);
@@ -98,7 +105,10 @@ impl Function {
         if !self.entries.is_empty() {
             return Err(Errno::EBUSY);
         }
-        let last = start.checked_add(cap.table_len() - 1).filter(|last| *last < 1 << 52).ok_or(Errno::EINVAL)?;
+        let last = start
+            .checked_add(cap.table_len() - 1)
+            .filter(|last| *last < 1 << 52)
+            .ok_or(Errno::EINVAL)?;
         if (start >> 12..=last >> 12).any(|mfn| frame::info(frame::Mfn(mfn)).is_some() || permission::is_denied(mfn)) {
             return Err(Errno::EINVAL);
         }
@@ -159,7 +169,10 @@ pub(super) fn remove(at: Sbdf) -> Result<(), Errno> {
 /// `ENODEV` for an unknown function or one without MSI-X, `EBUSY` while it is in use.
 pub(super) fn prepare_msix(at: Sbdf, prepare: bool) -> Result<(), Errno> {
     let mut functions = FUNCTIONS.lock();
-    let function = functions.get_mut(&at).filter(|f| f.msix.is_some()).ok_or(Errno::ENODEV)?;
+    let function = functions
+        .get_mut(&at)
+        .filter(|f| f.msix.is_some())
+        .ok_or(Errno::ENODEV)?;
     if !function.entries.is_empty() {
         return Err(Errno::EBUSY);
     }
@@ -191,7 +204,12 @@ pub(super) fn map_msi(at: Sbdf, count: u8) -> Result<u8, Errno> {
     }
     let first = line::alloc_vectors(block)?;
     for index in 0..block {
-        let mut slot = MsiSlot { function: at, cap, index, masked: true };
+        let mut slot = MsiSlot {
+            function: at,
+            cap,
+            index,
+            masked: true,
+        };
         let mut line = line::allocated(first + index).lock();
         if index == 0 {
             slot.program(MsiMessage::new(first, line.target()), block);
@@ -266,7 +284,9 @@ pub(super) fn restore(at: Sbdf) -> Result<(), Errno> {
             slot.set_masked(slot.masked);
         }
     }
-    let Some(cap) = function.msix.filter(|_| !function.entries.is_empty()) else { return Ok(()) };
+    let Some(cap) = function.msix.filter(|_| !function.entries.is_empty()) else {
+        return Ok(());
+    };
     if Config(at).read(REG_COMMAND, 2) & COMMAND_MEMORY == 0 {
         return Err(Errno::ENXIO);
     }
@@ -291,10 +311,14 @@ pub(super) fn write_config(at: Sbdf, reg: u16, len: u8, value: u32) {
         None => stranger.insert(Function::probe(at)),
     };
     let (msi, msix) = (function.msi, function.msix);
-    let Some(value) = filter_write(&Config(at), msi.as_ref(), msix.as_ref(), reg, len, value) else { return };
+    let Some(value) = filter_write(&Config(at), msi.as_ref(), msix.as_ref(), reg, len, value) else {
+        return;
+    };
     // SAFETY: `filter_write` lets nothing pass that makes a device raise a vector of the writer's choice.
     unsafe { pci_config::write(at, reg, len, value) };
-    let control = msix.map(|cap| cap.control_reg()).filter(|c| (reg..reg + len as u16).contains(&(c + 1)));
+    let control = msix
+        .map(|cap| cap.control_reg())
+        .filter(|c| (reg..reg + len as u16).contains(&(c + 1)));
     if let Some(control) = control
         && stranger.is_none()
         && let Some(function) = functions.get_mut(&at)

@@ -64,7 +64,9 @@ impl DomainIrqs {
     /// Sets or clears a pirq's bit in the guest's page, if it has given one.
     fn set_eoi_bit(&self, pirq: u32, on: bool) {
         if let Some(page) = &*self.eoi_page.lock() {
-            let word = directmap(page.mfn().maddr()).cast::<AtomicU64>().wrapping_add(pirq as usize / 64);
+            let word = directmap(page.mfn().maddr())
+                .cast::<AtomicU64>()
+                .wrapping_add(pirq as usize / 64);
             // SAFETY: pirqs are below 32768, so the word is in the page; the reference keeps the page a writable
             // one of the guest's, and an atomic may be shared with it.
             let word = unsafe { &*word };
@@ -87,7 +89,11 @@ fn free_run(table: &BTreeMap<u32, Pirq>, from: u32, count: u32) -> Result<u32, E
         }
         start = taken + 1;
     }
-    if start + count <= MAX_PIRQS { Ok(start) } else { Err(Errno::ENOSPC) }
+    if start + count <= MAX_PIRQS {
+        Ok(start)
+    } else {
+        Err(Errno::ENOSPC)
+    }
 }
 
 /// A pirq number that is free for a line or (`message`) for a message interrupt (`PHYSDEVOP_get_free_pirq`).
@@ -97,7 +103,11 @@ fn free_run(table: &BTreeMap<u32, Pirq>, from: u32, count: u32) -> Result<u32, E
 pub(crate) fn free_pirq(domain: &Domain, message: bool) -> Result<u32, Errno> {
     let table = domain.irqs.table.lock();
     let pirq = free_run(&table, if message { gsi::count() } else { 16 }, 1)?;
-    if message || pirq < gsi::count() { Ok(pirq) } else { Err(Errno::ENOSPC) }
+    if message || pirq < gsi::count() {
+        Ok(pirq)
+    } else {
+        Err(Errno::ENOSPC)
+    }
 }
 
 /// Gives the domain a pirq for line `gsi`: the one it wants, or the line's own number.
@@ -114,7 +124,11 @@ pub(crate) fn map_gsi(domain: &Domain, gsi: u32, wanted: Option<u32>) -> Result<
     let mut table = domain.irqs.table.lock();
     let same = |p: &Pirq| matches!(p.kind, Kind::Gsi(g) if g == gsi);
     if let Some((pirq, _)) = table.iter().find(|(_, p)| same(p)) {
-        return if wanted.is_none_or(|w| w == *pirq) { Ok(*pirq) } else { Err(Errno::EEXIST) };
+        return if wanted.is_none_or(|w| w == *pirq) {
+            Ok(*pirq)
+        } else {
+            Err(Errno::EEXIST)
+        };
     }
     let pirq = wanted.unwrap_or(gsi);
     if pirq >= MAX_PIRQS {
@@ -123,7 +137,10 @@ pub(crate) fn map_gsi(domain: &Domain, gsi: u32, wanted: Option<u32>) -> Result<
     if table.contains_key(&pirq) {
         return Err(Errno::EEXIST);
     }
-    let new = Pirq { vector: gsi::vector(gsi)?, kind: Kind::Gsi(gsi) };
+    let new = Pirq {
+        vector: gsi::vector(gsi)?,
+        kind: Kind::Gsi(gsi),
+    };
     table.insert(pirq, new);
     drop(table);
     domain.irqs.set_eoi_bit(pirq, new.needs_eoi());
@@ -145,7 +162,11 @@ pub(crate) enum Message {
 /// As [`device::map_msi`] and [`device::map_msix`]; `ENOSPC` without a free pirq, `EEXIST` if the wanted one is taken.
 pub(crate) fn map_message(domain: &Domain, at: Sbdf, what: Message, wanted: Option<u32>) -> Result<u32, Errno> {
     let mut table = domain.irqs.table.lock();
-    let count = if let Message::Msi(count) = what { count.max(1) } else { 1 };
+    let count = if let Message::Msi(count) = what {
+        count.max(1)
+    } else {
+        1
+    };
     let pirq = match wanted {
         None => free_run(&table, gsi::count(), count as u32)?,
         Some(first) if first as u64 + count as u64 > MAX_PIRQS as u64 => return Err(Errno::EINVAL),
@@ -158,7 +179,13 @@ pub(crate) fn map_message(domain: &Domain, at: Sbdf, what: Message, wanted: Opti
     };
     for index in 0..count {
         let group = if index == 0 { count } else { 0 };
-        table.insert(pirq + index as u32, Pirq { vector: vector + index, kind: Kind::Message(at, group) });
+        table.insert(
+            pirq + index as u32,
+            Pirq {
+                vector: vector + index,
+                kind: Kind::Message(at, group),
+            },
+        );
     }
     Ok(pirq)
 }
@@ -179,7 +206,10 @@ pub(crate) fn unmap(domain: &Domain, pirq: u32) -> Result<(), Errno> {
     };
     for number in pirq..pirq + count as u32 {
         if let Some(gone) = table.remove(&number) {
-            line::allocated(gone.vector).lock().unbind(Sharer { domid: domain.id, pirq: number });
+            line::allocated(gone.vector).lock().unbind(Sharer {
+                domid: domain.id,
+                pirq: number,
+            });
         }
     }
     if let Kind::Message(at, _) = mapped.kind {
@@ -211,7 +241,9 @@ pub fn bind_pirq(domain: &Domain, pirq: u32, share: bool) -> Result<(), Errno> {
 /// Stops the domain's pirq (its event channel is closed).
 pub fn unbind_pirq(domain: &Domain, pirq: u32) {
     if let Some(mapped) = domain.irqs.find(pirq) {
-        line::allocated(mapped.vector).lock().unbind(Sharer { domid: domain.id, pirq });
+        line::allocated(mapped.vector)
+            .lock()
+            .unbind(Sharer { domid: domain.id, pirq });
     }
 }
 
@@ -221,7 +253,9 @@ pub fn unbind_pirq(domain: &Domain, pirq: u32) {
 /// `EINVAL` for a pirq that the domain has not.
 pub fn eoi_pirq(domain: &Domain, pirq: u32) -> Result<(), Errno> {
     let mapped = domain.irqs.find(pirq).ok_or(Errno::EINVAL)?;
-    line::allocated(mapped.vector).lock().end_service(Sharer { domid: domain.id, pirq });
+    line::allocated(mapped.vector)
+        .lock()
+        .end_service(Sharer { domid: domain.id, pirq });
     Ok(())
 }
 
@@ -240,14 +274,22 @@ pub(crate) fn status(domain: &Domain, pirq: u32) -> Result<(bool, bool), Errno> 
     if pirq >= MAX_PIRQS {
         return Err(Errno::EINVAL);
     }
-    let Some(mapped) = domain.irqs.find(pirq) else { return Ok((false, false)) };
+    let Some(mapped) = domain.irqs.find(pirq) else {
+        return Ok((false, false));
+    };
     Ok((mapped.needs_eoi(), line::allocated(mapped.vector).lock().is_shared()))
 }
 
 /// A line's mode has changed: guests must know whether to say that they have served it.
 pub(crate) fn mode_changed(domain: &Domain, gsi: u32) {
     let same = |p: &Pirq| matches!(p.kind, Kind::Gsi(g) if g == gsi);
-    let found = domain.irqs.table.lock().iter().find(|(_, p)| same(p)).map(|(pirq, p)| (*pirq, *p));
+    let found = domain
+        .irqs
+        .table
+        .lock()
+        .iter()
+        .find(|(_, p)| same(p))
+        .map(|(pirq, p)| (*pirq, *p));
     if let Some((pirq, mapped)) = found {
         domain.irqs.set_eoi_bit(pirq, mapped.needs_eoi());
     }

@@ -26,7 +26,11 @@ pub(super) fn init(overrides: &[Override]) {
     *pins = (0..ioapic::gsi_count())
         .map(|gsi| {
             let (trigger, polarity) = default_mode(gsi);
-            Gsi { trigger, polarity, vector: None }
+            Gsi {
+                trigger,
+                polarity,
+                vector: None,
+            }
         })
         .collect();
     for o in overrides {
@@ -44,7 +48,11 @@ pub fn count() -> u32 {
 
 /// Where an ISA line stands.
 pub fn of_isa(irq: u8) -> u32 {
-    OVERRIDES.lock().iter().find(|o| o.irq == irq).map_or(irq as u32, |o| o.gsi)
+    OVERRIDES
+        .lock()
+        .iter()
+        .find(|o| o.irq == irq)
+        .map_or(irq as u32, |o| o.gsi)
 }
 
 /// The vector of a pin, which gets one and a masked route at the first call.
@@ -57,7 +65,13 @@ pub(super) fn vector(gsi: u32) -> Result<u8, Errno> {
     let vector = line::alloc_vectors(1)?;
     let mut line = line::allocated(vector).lock();
     let (trigger, polarity) = (pin.trigger, pin.polarity);
-    let route = Route { vector, apic_id: line.target(), trigger, polarity, masked: true };
+    let route = Route {
+        vector,
+        apic_id: line.target(),
+        trigger,
+        polarity,
+        masked: true,
+    };
     ioapic::set_route(gsi, route);
     line.source = Source::Gsi(gsi, route);
     pin.vector = Some(vector);
@@ -75,7 +89,9 @@ pub(super) fn set_mode(gsi: u32, trigger: Trigger, polarity: Polarity) -> Result
     if line.is_bound() {
         return Err(Errno::EEXIST);
     }
-    let Source::Gsi(_, route) = &mut line.source else { return Err(Errno::EINVAL) };
+    let Source::Gsi(_, route) = &mut line.source else {
+        return Err(Errno::EINVAL);
+    };
     (route.trigger, route.polarity, route.masked) = (trigger, polarity, true);
     ioapic::set_route(gsi, *route);
     let pin = &mut pins[gsi as usize];
@@ -85,7 +101,9 @@ pub(super) fn set_mode(gsi: u32, trigger: Trigger, polarity: Polarity) -> Result
 
 /// Is the pin's signal a level? Then a guest must say when it has served it.
 pub(super) fn is_level(gsi: u32) -> bool {
-    PINS.lock().get(gsi as usize).is_some_and(|pin| pin.trigger == Trigger::Level)
+    PINS.lock()
+        .get(gsi as usize)
+        .is_some_and(|pin| pin.trigger == Trigger::Level)
 }
 
 /// Gives a pin to the hypervisor itself: `handler` runs with interrupts off, and quiets the device.

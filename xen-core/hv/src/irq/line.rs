@@ -67,12 +67,26 @@ pub(super) fn release(vector: u8) {
 
 impl Line {
     const fn new() -> Self {
-        Self { source: Source::Free, handler: None, sharers: Sharers::new(), cpu: 0 }
+        Self {
+            source: Source::Free,
+            handler: None,
+            sharers: Sharers::new(),
+            cpu: 0,
+        }
     }
 
     /// Does the line hold until its device is served?
     pub(super) fn is_level(&self) -> bool {
-        matches!(self.source, Source::Gsi(_, Route { trigger: Trigger::Level, .. }))
+        matches!(
+            self.source,
+            Source::Gsi(
+                _,
+                Route {
+                    trigger: Trigger::Level,
+                    ..
+                }
+            )
+        )
     }
 
     /// Is anybody told?
@@ -171,7 +185,9 @@ impl Line {
             self.apply(effect);
         }
         let mut told = [None; MAX_SHARERS];
-        told.iter_mut().zip(self.sharers.iter()).for_each(|(slot, guest)| *slot = Some(guest));
+        told.iter_mut()
+            .zip(self.sharers.iter())
+            .for_each(|(slot, guest)| *slot = Some(guest));
         Taken::Guests(told)
     }
 }

@@ -48,7 +48,10 @@ static KEPT: Once<Kept> = Once::new();
 /// Called once, with a heap and a working `map_vmap`, before the first domain is made.
 pub fn init(firmware: &Firmware) {
     KEPT.call_once(|| Kept {
-        pm_timer: firmware.fadt.filter(|f| f.pm_timer != 0).map(|f| (f.pm_timer, if f.pm_timer_wide { 4 } else { 3 })),
+        pm_timer: firmware
+            .fadt
+            .filter(|f| f.pm_timer != 0)
+            .map(|f| (f.pm_timer, if f.pm_timer_wide { 4 } else { 3 })),
         hpet_frame: firmware.hpet.map(|address| address >> 12),
     });
     pci_config::init(firmware.mcfg);
@@ -143,16 +146,27 @@ pub fn pci_config_write(seg: u16, bus: u8, devfn: u8, reg: u16, len: u8, value: 
 fn aligned_parts(reg: u16, len: u8) -> impl Iterator<Item = (u16, u8, u32)> {
     let whole = matches!(len, 1 | 2 | 4) && reg.is_multiple_of(len as u16);
     let (size, count) = if whole { (len, 1) } else { (1, len.min(4)) };
-    (0..count).map(move |i| (reg.saturating_add(i as u16), size, 8 * i as u32)).filter(|(reg, ..)| *reg < 4096)
+    (0..count)
+        .map(move |i| (reg.saturating_add(i as u16), size, 8 * i as u32))
+        .filter(|(reg, ..)| *reg < 4096)
 }
 
 /// The hardware domain wrote to device memory that it may only map read-only: `len` bytes (1 to 8) at `maddr`.
 ///
 /// Configuration space takes the write as the ports do; an MSI-X table or the HPET does not hear of it.
 pub fn mmio_write(maddr: u64, len: u8, value: u64) {
-    let Some((at, reg)) = pci_config::decode_address(maddr) else { return };
+    let Some((at, reg)) = pci_config::decode_address(maddr) else {
+        return;
+    };
     pci_config_write(at.seg, at.bus, at.devfn, reg, len.min(4), value as u32);
     if len > 4 {
-        pci_config_write(at.seg, at.bus, at.devfn, reg.saturating_add(4), len - 4, (value >> 32) as u32);
+        pci_config_write(
+            at.seg,
+            at.bus,
+            at.devfn,
+            reg.saturating_add(4),
+            len - 4,
+            (value >> 32) as u32,
+        );
     }
 }

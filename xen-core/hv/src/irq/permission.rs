@@ -31,7 +31,11 @@ const FRAMES_END: u64 = 1 << 40;
 impl Permissions {
     /// None for an ordinary domain; for the hardware domain all but what is the hypervisor's own.
     pub(super) fn new(hardware: bool) -> Self {
-        let mut set = Self { ports: RangeSet::new(), frames: RangeSet::new(), irqs: RangeSet::new() };
+        let mut set = Self {
+            ports: RangeSet::new(),
+            frames: RangeSet::new(),
+            irqs: RangeSet::new(),
+        };
         if hardware {
             set.ports = dom0_ports(super::pm_timer());
             for (first, last) in RESERVED_PORTS.read().iter() {

@@ -171,9 +171,12 @@ pub fn share(mfn: Mfn, domain: &Domain, typ: Type) {
     frame::entry(mfn).assign(Owner::domain(domain.id), TypeWord::shared(typ), CountWord::SHARED);
 }
 
-/// Lets the privileged domain map a frame of the hypervisor's read-only (`DOMID_XEN`).
+/// Lets the privileged domain map a frame of the hypervisor's read-only (`DOMID_XEN`), for ever.
 pub fn share_read_only(mfn: Mfn) {
-    frame::entry(mfn).assign(Owner::XEN, TypeWord::shared(Type::None), CountWord::SHARED);
+    let info = frame::entry(mfn);
+    if info.owner() == Owner::HV {
+        info.assign(Owner::XEN, TypeWord::shared(Type::None), CountWord::SHARED);
+    }
 }
 
 /// A zeroed frame of the hypervisor's that the domain may map writable: shared info, grant tables.

@@ -1,14 +1,16 @@
 //! Writes of a guest kernel to its read-only page tables, which fault and are carried out here.
 
+use super::frame::{self, Mfn};
 use super::pt::{self, Scope};
 use super::typing::{self, Budget, Fail};
-use super::update::{self, Mode};
+use super::update::{self, Mode, checked_flags};
 use crate::domain::Vcpu;
 use crate::trace;
-use core::sync::atomic::Ordering::Relaxed;
+use core::sync::atomic::AtomicU64;
+use core::sync::atomic::Ordering::{AcqRel, Relaxed};
 use xen_abi::Errno;
 use xen_logic::frame::Type;
-use xen_logic::pte::Pte;
+use xen_logic::pte::{self, Change, Pte};
 
 /// The page-table entry that a guest's address leads to.
 #[derive(Clone, Copy)]
@@ -32,9 +34,9 @@ pub fn find(cur: &'static Vcpu, va: u64) -> Option<Target> {
     if !mapping.is_present() || mapping.is_writable() {
         return None;
     }
-    let table = typing::ram(mapping.mfn()).ok()?;
+    let table = frame::any(Mfn(mapping.mfn()))?;
     let word = table.type_word();
-    if !word.typ().is_page_table() || word.count() == 0 || !table.is_owned_by(cur.domain()) {
+    if !word.typ().is_page_table() || !word.is_valid() || !table.is_owned_by(cur.domain()) {
         return None;
     }
     Some(Target { table, index: (va as usize & 0xfff) >> 3, typ: word.typ() })
@@ -48,10 +50,52 @@ pub fn find(cur: &'static Vcpu, va: u64) -> Option<Target> {
 pub fn write(cur: &'static Vcpu, target: Target, old: Option<u64>, new: u64) -> Result<(), Errno> {
     let budget = &mut Budget::unlimited();
     let mode = old.map_or(Mode::Replace, Mode::IfEqual);
-    typing::acquire(target.table, target.typ, cur.domain(), false, budget).map_err(Fail::errno)?;
+    let Target { table, index, typ } = target;
     trace::count(trace::Counter::PtWrites);
+    // A table that is no longer in use is memory like any other: the guest executes the instruction again, and meets
+    // the mapping as it is then.
+    typing::acquire_valid(table.mfn(), typ, cur.domain()).ok_or(Errno::EAGAIN)?;
     let scope = Scope::own(cur.domain());
-    let done = update::update_entry(target.table, target.typ, target.index, Pte(new), mode, &scope, budget);
-    typing::release(target.table, budget);
+    let done = if typ == Type::L1 {
+        update::update_l1(table.word(index), Pte(new), mode, &scope)
+    } else {
+        update::update_table(table, index, typ.level(), Pte(new), mode, cur.domain(), budget)
+    };
+    typing::release(table, budget);
     done.map(drop).map_err(Fail::errno)
+}
+
+/// Replaces the entry by `new` if it is `old`: [`write()`], with a short way for level 1, where nearly all of them are.
+///
+/// # Errors
+/// As [`write()`].
+#[inline]
+pub fn exchange(cur: &'static Vcpu, target: Target, old: u64, new: u64) -> Result<(), Errno> {
+    if target.typ != Type::L1 {
+        return write(cur, target, Some(old), new);
+    }
+    let budget = &mut Budget::unlimited();
+    let domain = cur.domain();
+    typing::acquire(target.table, Type::L1, domain, false, budget).map_err(Fail::errno)?;
+    trace::count(trace::Counter::PtWrites);
+    let done = exchange_l1(target.table.word(target.index), Pte(old), Pte(new), &Scope::own(domain));
+    typing::release(target.table, budget);
+    done.map_err(Fail::errno)
+}
+
+/// As `update::update_l1` for [`Mode::IfEqual`].
+#[inline]
+fn exchange_l1(word: &AtomicU64, old: Pte, new: Pte, scope: &Scope) -> Result<(), Fail> {
+    let new = pte::adjust(new, 1);
+    let full = pte::classify(old, new, 1) == Change::Full;
+    let stored = match (new.is_present(), full) {
+        (false, _) => new,
+        (true, false) => checked_flags(new, scope)?,
+        (true, true) => pt::hold_l1(new, scope)?,
+    };
+    let done = word.compare_exchange(old.0, stored.0, AcqRel, Relaxed).is_ok();
+    if full {
+        pt::drop_l1(if done { old } else { stored });
+    }
+    if done { Ok(()) } else { Err(Fail::Errno(Errno::EAGAIN)) }
 }

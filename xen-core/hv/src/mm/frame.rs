@@ -139,6 +139,13 @@ pub(super) fn entry(mfn: Mfn) -> &'static FrameInfo {
     unsafe { &*(FRAME_TABLE as *const FrameInfo).add(mfn.0 as usize) }
 }
 
+/// The entry of a frame, if the frame table goes so far; RAM or not. A frame that is no RAM has no count, no type and
+/// no domain as its owner, so no reference to it can be got.
+#[inline]
+pub(super) fn any(mfn: Mfn) -> Option<&'static FrameInfo> {
+    if mfn.0 < limit() { Some(entry(mfn)) } else { None }
+}
+
 /// The entry of a frame, if it is RAM.
 #[inline]
 pub fn info(mfn: Mfn) -> Option<&'static FrameInfo> {
@@ -153,7 +160,7 @@ impl FrameInfo {
     /// The frame this entry is about.
     #[inline]
     pub fn mfn(&self) -> Mfn {
-        Mfn((core::ptr::from_ref(self) as u64 - FRAME_TABLE) / size_of::<Self>() as u64)
+        Mfn((core::ptr::from_ref(self) as u64).wrapping_sub(FRAME_TABLE) / size_of::<Self>() as u64)
     }
 
     /// The frame's contents in the direct map.
@@ -167,6 +174,13 @@ impl FrameInfo {
     pub fn word(&self, index: usize) -> &'static AtomicU64 {
         // SAFETY: the direct map covers all RAM for ever; every access to guest frames' words is atomic.
         unsafe { AtomicU64::from_ptr(self.contents().add(index & 511)) }
+    }
+
+    /// The frame as a page table. Fit for any frame of RAM, as [`Self::word`] is.
+    #[inline]
+    pub fn words(&self) -> &'static [AtomicU64; 512] {
+        // SAFETY: as in `word`.
+        unsafe { &*self.contents().cast() }
     }
 
     /// The owner; stable while a reference is held.

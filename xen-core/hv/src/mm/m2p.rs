@@ -4,7 +4,7 @@
 
 use super::frame::Mfn;
 use super::layout::M2P_RW;
-use super::{directmap, paging};
+use super::{alloc, directmap, paging};
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use xen_logic::pte;
 
@@ -33,21 +33,23 @@ pub fn clear(mfn: Mfn) {
     set(mfn, INVALID);
 }
 
-/// The frame that backs the table at byte `offset`; `None` where it has a hole.
-pub fn table_frame(offset: u64) -> Option<Mfn> {
+/// The first of the 512 frames that back the table's 2 MiB from byte `offset` on; `None` where there is no such run.
+/// The privileged domain may then map them read-only.
+pub fn share_extent(offset: u64) -> Option<Mfn> {
     let va = M2P_RW + offset;
     let mut table = paging::idle_l4().maddr();
-    for (level, shift) in [(4, 39), (3, 30), (2, 21), (1, 12)] {
+    for level in [4, 3, 2] {
         // SAFETY: a table of the hypervisor's, in the direct map; the tables of this area do not change after boot.
         let entry = unsafe { directmap(table).cast::<u64>().add(pte::index(va, level)).read() };
         if entry & paging::bit::PRESENT == 0 {
             return None;
         }
-        if level == 1 || entry & paging::bit::LARGE != 0 {
-            let page = entry & paging::bit::ADDRESS & !((1 << shift) - 1);
-            return Some(Mfn((page | va & ((1 << shift) - 1)) >> 12));
-        }
         table = entry & paging::bit::ADDRESS;
+        if level == 2 && entry & paging::bit::LARGE == 0 {
+            return None;
+        }
     }
-    None
+    let first = Mfn(table >> 12);
+    (0..512).for_each(|n| alloc::share_read_only(Mfn(first.0 + n)));
+    Some(first)
 }

@@ -48,7 +48,7 @@ const IMAGE_LOAD: u64 = 0x20_0000;
 /// The hypervisor's address of machine address `maddr`, which is RAM.
 #[inline]
 pub fn directmap(maddr: u64) -> *mut u8 {
-    (layout::DIRECTMAP + maddr) as *mut u8
+    layout::DIRECTMAP.wrapping_add(maddr) as *mut u8
 }
 
 /// The machine address behind a pointer into the direct map or the image.

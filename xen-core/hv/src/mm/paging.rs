@@ -308,6 +308,13 @@ pub unsafe fn fill_guest_l4(l4: *mut u64, domain: &Domain) {
     }
 }
 
+/// The L4 entry that shows a guest kernel the machine-to-physical table.
+#[inline]
+pub fn m2p_entry() -> u64 {
+    // SAFETY: the idle table's slots do not change after boot.
+    unsafe { entry(IDLE_L4.load(Relaxed), 0).add(HOLE_FIRST_SLOT).read() }
+}
+
 /// First address not handed out for device memory, once there is a table.
 static NEXT_VMAP: Mutex<u64> = Mutex::new(VMAP);
 

@@ -76,8 +76,29 @@ impl<'a> Scope<'a> {
 ///
 /// # Errors
 /// `EINVAL` for forbidden bits or a frame the domain may not map so; `EPERM` for device frames.
-#[inline]
+#[inline(always)]
 pub fn hold_l1(entry: Pte, scope: &Scope) -> Result<Pte, Fail> {
+    // The usual case is one more mapping of memory that is mapped already: it needs one exchange. All bits but the
+    // frame's are allowed at this level, and a frame within the frame table is within the CPU's addresses.
+    if let Some(info) = frame::any(Mfn(entry.mfn()))
+        && !scope.is_foreign()
+        && !entry.has_cache_type()
+    {
+        let owned = || info.owner() == scope.owner;
+        let granted = if entry.is_writable() {
+            cells::get_type_if_valid(info, Type::Writable, owned)
+        } else {
+            cells::get_reference_if(info, owned)
+        };
+        if granted {
+            return Ok(entry);
+        }
+    }
+    hold_l1_slowly(entry, scope)
+}
+
+#[inline(never)]
+fn hold_l1_slowly(entry: Pte, scope: &Scope) -> Result<Pte, Fail> {
     let bad = forbidden_bits(entry, 1);
     if bad != 0 {
         diagnose::forbidden(entry, 1, bad);
@@ -94,7 +115,6 @@ pub fn hold_l1(entry: Pte, scope: &Scope) -> Result<Pte, Fail> {
     hold_read_only(info, entry, scope)
 }
 
-#[inline]
 fn hold_read_only(info: &'static FrameInfo, entry: Pte, scope: &Scope) -> Result<Pte, Fail> {
     if cells::get_reference(info) {
         let owner = info.owner();
@@ -122,7 +142,7 @@ fn hold_device(entry: Pte, scope: &Scope) -> Result<Pte, Fail> {
 }
 
 /// Drops what a level-1 entry held.
-#[inline]
+#[inline(always)]
 pub fn drop_l1(entry: Pte) {
     if !entry.is_present() {
         return;
@@ -189,21 +209,39 @@ pub(super) fn validate(
     }
 }
 
+/// Calls `visit` for each present entry of a table below `end`, until it fails.
+#[inline(always)]
+fn each_present<E>(
+    table: &'static FrameInfo,
+    end: u16,
+    mut visit: impl FnMut(u16, &AtomicU64, Pte) -> Result<(), E>,
+) -> Result<(), E> {
+    // Most entries of most tables are empty: eight are looked at together.
+    for (n, group) in table.words().chunks_exact(8).enumerate() {
+        let any = group.iter().fold(0, |all, word| all | word.load(Relaxed));
+        if any & pte::PRESENT == 0 {
+            continue;
+        }
+        for (index, word) in (n as u16 * 8..end).zip(group) {
+            let entry = Pte(word.load(Relaxed));
+            if entry.is_present() {
+                visit(index, word, entry)?;
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Checks a whole level-1 table: in one go, since that is a portion of work.
 fn check_l1(table: &'static FrameInfo, domain: &Domain) -> Result<(), (u16, Fail)> {
     let scope = Scope::own(domain);
-    for index in 0..ENTRIES {
-        let word = table.word(index as usize);
-        let entry = Pte(word.load(Relaxed));
-        if !entry.is_present() {
-            continue;
-        }
+    each_present(table, ENTRIES, |index, word, entry| {
         let stored = hold_l1(pte::adjust(entry, 1), &scope).map_err(|fail| (index, fail))?;
         if stored != entry {
             word.store(stored.0, Relaxed);
         }
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 /// Makes sure that the last entry which holds something holds a valid table.
@@ -267,9 +305,10 @@ pub(super) fn drop_entries(
     budget: &mut Budget,
 ) -> Result<(), u16> {
     if level == 1 {
-        for index in 0..resume {
-            drop_l1(Pte(table.word(index as usize).load(Relaxed)));
-        }
+        let Ok(()) = each_present(table, resume, |_, _, entry| {
+            drop_l1(entry);
+            Ok::<(), core::convert::Infallible>(())
+        });
         budget.spend(ENTRIES as u32);
         return Ok(());
     }
@@ -327,7 +366,7 @@ pub fn find_l1(va: u64) -> Option<Slot> {
 /// As [`find_l1`], in the address space of the L4 table at machine address `cr3`.
 #[inline]
 pub fn find_l1_from(cr3: u64, va: u64) -> Option<Slot> {
-    let mut table = frame::info(Mfn(cr3 >> 12))?;
+    let mut table = frame::any(Mfn(cr3 >> 12))?;
     if !pte::is_guest_l4_slot(pte::index(va, 4)) {
         return None;
     }
@@ -336,8 +375,9 @@ pub fn find_l1_from(cr3: u64, va: u64) -> Option<Slot> {
         if !entry.is_present() {
             return None;
         }
-        table = frame::info(Mfn(entry.mfn()))?;
-        if table.type_word().typ() != child {
+        // What is no RAM has no type.
+        table = frame::any(Mfn(entry.mfn()))?;
+        if !table.type_word().is(child) {
             return None;
         }
     }

@@ -5,23 +5,34 @@
 
 use super::frame::{self, Mfn};
 use super::typing::{self, Budget, Fail};
-use super::flush;
+use super::layout::HOLE_FIRST_SLOT;
+use super::{flush, paging};
 use crate::domain::Vcpu;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use xen_abi::Errno;
 use xen_logic::frame::Type;
 
-/// Puts a checked L4 table into `slot`, and drops the use of the one that was there. The caller loads it before
-/// anything else can happen to the old one... which is why `load` runs in between.
+/// An entry that maps nothing.
+const NO_M2P: u64 = 0;
+
+/// Puts a checked L4 table into `slot`, and drops the use of the one that was there; in between `load` runs, so that
+/// no CPU has the old one loaded when it goes. `m2p` is the table's entry for the machine-to-physical table: guest
+/// kernels read that, guest users do not see it.
 fn exchange(
     v: &Vcpu,
     slot: &AtomicU64,
     mfn: Option<Mfn>,
+    m2p: u64,
     budget: &mut Budget,
     load: impl FnOnce(u64),
 ) -> Result<(), Fail> {
     if let Some(mfn) = mfn {
-        typing::acquire(typing::ram(mfn.0)?, Type::L4, v.domain(), false, budget)?;
+        let table = typing::ram(mfn.0)?;
+        typing::acquire(table, Type::L4, v.domain(), false, budget)?;
+        let entry = table.word(HOLE_FIRST_SLOT);
+        if entry.load(Relaxed) != m2p {
+            entry.store(m2p, Relaxed);
+        }
     }
     let new = mfn.map_or(0, Mfn::maddr);
     let old = slot.swap(new, Relaxed);
@@ -37,7 +48,7 @@ fn exchange(
 /// # Errors
 /// `EINVAL` where the frame is no L4 table of the domain's; `Again`.
 pub fn set_kernel_base(cur: &'static Vcpu, mfn: Mfn, budget: &mut Budget) -> Result<(), Fail> {
-    exchange(cur, &cur.hot.kernel_cr3, Some(mfn), budget, |cr3| {
+    exchange(cur, &cur.hot.kernel_cr3, Some(mfn), paging::m2p_entry(), budget, |cr3| {
         // SAFETY: a checked L4 table with the hypervisor's slots; `kernel_cr3` holds a use of it.
         unsafe { flush::load_cr3(cr3) }
     })
@@ -48,7 +59,7 @@ pub fn set_kernel_base(cur: &'static Vcpu, mfn: Mfn, budget: &mut Budget) -> Res
 /// # Errors
 /// As [`set_kernel_base`].
 pub fn set_user_base(cur: &'static Vcpu, mfn: Option<Mfn>, budget: &mut Budget) -> Result<(), Fail> {
-    exchange(cur, &cur.hot.user_cr3, mfn, budget, |_| ())
+    exchange(cur, &cur.hot.user_cr3, mfn, NO_M2P, budget, |_| ())
 }
 
 /// Sets both tables of a vcpu that is not initialised: no CPU has it loaded.
@@ -57,6 +68,6 @@ pub fn set_user_base(cur: &'static Vcpu, mfn: Option<Mfn>, budget: &mut Budget) 
 /// `EINVAL` where a frame is no L4 table of the domain's.
 pub fn set_base_pointers(v: &Vcpu, kernel: u64, user: Option<u64>) -> Result<(), Errno> {
     let budget = &mut Budget::unlimited();
-    exchange(v, &v.hot.kernel_cr3, Some(Mfn(kernel)), budget, |_| ()).map_err(Fail::errno)?;
-    exchange(v, &v.hot.user_cr3, user.map(Mfn), budget, |_| ()).map_err(Fail::errno)
+    exchange(v, &v.hot.kernel_cr3, Some(Mfn(kernel)), paging::m2p_entry(), budget, |_| ()).map_err(Fail::errno)?;
+    exchange(v, &v.hot.user_cr3, user.map(Mfn), NO_M2P, budget, |_| ()).map_err(Fail::errno)
 }

@@ -1,6 +1,6 @@
 //! Uses of frames: taken and dropped, with the flush that a change of use needs and the check of the contents.
 
-use super::frame::{FrameInfo, Mfn, Owner};
+use super::frame::{self, FrameInfo, Mfn, Owner};
 use super::{diagnose, flush, pending, pt};
 use crate::domain::Domain;
 use crate::hypercall::preempt_needed;
@@ -103,6 +103,14 @@ pub fn acquire(
         Acquired::Granted => Ok(()),
         other => acquire_slowly(info, want, domain, foreign, budget, other),
     }
+}
+
+/// Takes one more use of a frame that is in use as `want` by its owner `domain`; `None` if it is not: ask in full.
+#[inline(always)]
+pub fn acquire_valid(mfn: Mfn, want: Type, domain: &Domain) -> Option<&'static FrameInfo> {
+    let info = frame::any(mfn)?;
+    let owner = Owner::domain(domain.id);
+    if cells::get_type_if_valid(info, want, || info.owner() == owner) { Some(info) } else { None }
 }
 
 #[inline(never)]
@@ -210,5 +218,5 @@ pub(super) fn unwind(info: &'static FrameInfo, typ: Type, resume: u16, budget: &
 /// `EINVAL`.
 #[inline]
 pub fn ram(mfn: u64) -> Result<&'static FrameInfo, Errno> {
-    super::frame::info(Mfn(mfn)).ok_or(Errno::EINVAL)
+    frame::info(Mfn(mfn)).ok_or(Errno::EINVAL)
 }

@@ -12,7 +12,6 @@ use core::sync::atomic::AtomicU64;
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 use frame::Mfn;
 use xen_abi::Errno;
-use xen_logic::frame::Type;
 use xen_logic::pte::{self, Change, Pte};
 
 /// How the entry is to be replaced.
@@ -34,6 +33,12 @@ pub enum Mode {
 pub fn update_l1(word: &AtomicU64, new: Pte, mode: Mode, scope: &Scope) -> Result<Pte, Fail> {
     let mut old = Pte(word.load(Relaxed));
     let new = pte::adjust(new, 1);
+    if mode == Mode::Replace && !new.is_present() {
+        // Clearing needs nothing checked.
+        let was = Pte(word.swap(new.0, AcqRel));
+        pt::drop_l1(was);
+        return Ok(was);
+    }
     loop {
         if let Mode::IfEqual(expected) = mode
             && old.0 != expected
@@ -70,7 +75,7 @@ pub fn update_l1(word: &AtomicU64, new: Pte, mode: Mode, scope: &Scope) -> Resul
 
 /// The flags of an entry whose frame and right to write do not change.
 #[inline]
-fn checked_flags(new: Pte, scope: &Scope) -> Result<Pte, Fail> {
+pub(super) fn checked_flags(new: Pte, scope: &Scope) -> Result<Pte, Fail> {
     let bad = pt::forbidden_bits(new, 1);
     if bad != 0 {
         diagnose::forbidden(new, 1, bad);
@@ -161,26 +166,5 @@ fn drop_table(entry: Pte, budget: &mut Budget) {
         && let Some(child) = frame::info(Mfn(entry.mfn()))
     {
         typing::release(child, budget);
-    }
-}
-
-/// Replaces entry `index` of a page table of any level.
-///
-/// # Errors
-/// As [`update_l1`] and [`update_table`].
-#[inline]
-pub fn update_entry(
-    table: &'static frame::FrameInfo,
-    typ: Type,
-    index: usize,
-    new: Pte,
-    mode: Mode,
-    scope: &Scope,
-    budget: &mut Budget,
-) -> Result<Pte, Fail> {
-    if typ == Type::L1 {
-        update_l1(table.word(index), new, mode, scope)
-    } else {
-        update_table(table, index, typ.level(), new, mode, scope.table, budget)
     }
 }

@@ -57,6 +57,15 @@ pub(super) fn steal(cpu: usize, mine: &mut Queue, now: u64) -> Option<&'static V
     None
 }
 
+/// Makes an idle CPU other than `cpu` look for work, if there is one.
+#[cold]
+pub(super) fn call_idle(cpu: usize) {
+    let idle = idle_mask(ONLINE.load(Relaxed) & !(1 << cpu));
+    if idle != 0 {
+        percpu::raise_on(idle.trailing_zeros() as usize, Work::SCHEDULE);
+    }
+}
+
 /// Can a vcpu that waits go to CPU `to`? Not while a CPU has its state.
 fn may_move(v: &Vcpu, to: usize) -> bool {
     // SAFETY: called for vcpus in a queue whose lock is held.

@@ -59,6 +59,8 @@ pub struct VcpuSched {
     /// It has asked to let others go first.
     yields: AtomicBool,
     inner: Guarded,
+    /// Somebody gives it its first context.
+    pub being_set_up: AtomicBool,
     /// Its affinity from before it was pinned, 0 while it is not.
     unpinned: AtomicU64,
     /// When its domain may run again.
@@ -108,6 +110,7 @@ impl VcpuSched {
                 charged: 0,
                 turn: 0,
             })),
+            being_set_up: AtomicBool::new(false),
             unpinned: AtomicU64::new(0),
             unthrottle: Timer::new(),
         }
@@ -333,6 +336,7 @@ pub fn pause(v: &Vcpu) {
 }
 
 /// As [`pause`], for another vcpu than the current one, and waits until it has stopped.
+#[expect(dead_code, reason = "for domctl, which is to come")]
 pub fn pause_and_wait(v: &Vcpu) {
     pause(v);
     if !core::ptr::eq(v, current()) {
@@ -343,6 +347,7 @@ pub fn pause_and_wait(v: &Vcpu) {
 }
 
 /// Ends one [`pause`].
+#[expect(dead_code, reason = "for domctl, which is to come")]
 pub fn unpause(v: &'static Vcpu) {
     if v.sched.held.fetch_sub(PAUSE, SeqCst) == PAUSE {
         wake(v);
@@ -365,11 +370,6 @@ pub fn down(v: &Vcpu) {
 /// Is the vcpu down?
 pub fn is_down(v: &Vcpu) -> bool {
     v.sched.held.load(SeqCst) & DOWN != 0
-}
-
-/// Does the vcpu wait for an event?
-pub fn is_blocked(v: &Vcpu) -> bool {
-    v.sched.held.load(SeqCst) & BLOCKED != 0
 }
 
 /// Is the vcpu on a CPU?
@@ -448,6 +448,7 @@ pub fn unpin(v: &'static Vcpu) -> Result<(), Errno> {
 }
 
 /// Sets the weight of a domain's vcpus, and the domain's cap in percent of one CPU (0 for none).
+#[expect(dead_code, reason = "for domctl, which is to come")]
 pub fn set_share(domain: &Domain, weight: u32, cap: u32) {
     for v in domain.vcpus() {
         let (mut queue, _) = lock_queue_of(v);

@@ -54,6 +54,10 @@ pub fn schedule() {
     if elsewhere {
         wake(prev);
     }
+    // What this CPU leaves waiting, an idle one could run; only now is its state saved.
+    if CPUS.of(cpu).waiting.load(Relaxed) != 0 {
+        balance::call_idle(cpu);
+    }
 }
 
 /// Accounts for what `prev` has run, and decides whether it goes on.

@@ -66,13 +66,6 @@ pub fn ns_at(ticks: u64) -> u64 {
     rate().apply(ticks.saturating_sub(ORIGIN.load(Relaxed)))
 }
 
-/// A value of this CPU's own counter, as a guest reads it, and the time at it.
-#[inline]
-pub fn stamp() -> (u64, u64) {
-    let tsc = rdtsc();
-    (tsc, ns_at(tsc.wrapping_add(OFFSET.this().load(Relaxed))))
-}
-
 /// What must be added to CPU `cpu`'s counter to get the boot CPU's.
 pub fn offset_of(cpu: usize) -> u64 {
     OFFSET.of(cpu).load(Relaxed)

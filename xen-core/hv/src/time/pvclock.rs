@@ -2,7 +2,7 @@
 //! and, for a guest's vDSO, in a second area.
 //!
 //! The origin shown is the hypervisor's own, so that guest and hypervisor compute the same nanosecond, and the page
-//! has to be written only when the rate changes, the area moves, or the vcpu comes to a CPU whose counter differs.
+//! has to be written only when the area moves, or the vcpu comes to a CPU whose counter differs.
 
 use super::{Area, clock};
 use crate::domain::Vcpu;
@@ -11,19 +11,10 @@ use core::sync::atomic::fence;
 use core::sync::atomic::{AtomicU32, AtomicU64};
 use xen_abi::{Errno, VCPU_INFO_TIME, XEN_PVCLOCK_TSC_STABLE_BIT};
 
-/// Counts changes of rate or origin; never 0 in the part that is compared.
-static GENERATION: AtomicU32 = AtomicU32::new(1);
-
-/// The clock has been calibrated anew: every vcpu is shown it before it runs next.
-pub fn recalibrated() {
-    GENERATION.fetch_add(1, Relaxed);
-}
-
-/// What a vcpu on CPU `cpu` should have been shown.
+/// Which clock a vcpu on CPU `cpu` should have been shown; never 0.
 #[inline]
 fn wanted(cpu: usize) -> u32 {
-    let place = if clock::is_stable() { 0 } else { cpu as u32 + 1 };
-    GENERATION.load(Relaxed) << 8 | place
+    if clock::is_stable() { u32::MAX } else { cpu as u32 + 1 }
 }
 
 /// The vcpu's area has moved: show it the clock before it runs next, or now if it runs here.

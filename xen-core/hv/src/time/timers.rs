@@ -63,12 +63,6 @@ impl Timer {
         Timer(AtomicU64::new(IDLE))
     }
 
-    /// Is it armed?
-    #[inline]
-    pub fn is_armed(&self) -> bool {
-        self.0.load(Relaxed) != IDLE
-    }
-
     /// The CPU it is armed on, and its slot there. Stable while that CPU's queue is locked.
     #[inline]
     fn place(&self) -> Option<(usize, Slot)> {

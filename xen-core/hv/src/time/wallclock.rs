@@ -25,11 +25,6 @@ pub fn set_wallclock(secs: u64, nsecs: u32, system_time: u64) {
     domain::for_each(|d| update(d));
 }
 
-/// Seconds since 1970.
-pub fn seconds_now() -> u64 {
-    (*EPOCH.lock() + clock::now()) / NS_PER_SEC
-}
-
 /// Writes the time of day to a domain's shared page.
 pub fn update(domain: &Domain) {
     // Held while writing, so that two writers do not mix.

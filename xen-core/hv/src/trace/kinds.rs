@@ -1,5 +1,5 @@
-//! The table of what is recorded and what is counted. xtask's trace export reads this file's two tables by their
-//! order: only append.
+//! The table of what is recorded and what is counted. xtask's trace export reads the two tables of this file, whose
+//! order gives the numbers.
 
 macro_rules! table {
     ($(#[$meta:meta])* $type:ident, $repr:ty: $($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
@@ -44,9 +44,6 @@ table! {
     Trap = "trap",
     /// Page fault from a guest. a: address; b: rip.
     PageFault = "page-fault",
-    /// Exception, syscall or event handed to the guest. a: vector, or 0x100 for an event upcall, 0x101 for a syscall;
-    /// b: the guest's handler.
-    Bounce = "bounce",
     /// Privileged instruction emulated. a: rip; b: first bytes of the instruction.
     Emulate = "emulate",
     /// Write to a page table emulated. a: address; b: new entry.
@@ -65,12 +62,8 @@ table! {
     TimerSet = "timer-set",
     /// Timers expire. a: system time in ns.
     TimerFire = "timer-fire",
-    /// CR3 is loaded. a: value.
-    Cr3 = "cr3",
     /// A flush. a: CPUs; b: address, or all ones for everything.
     Flush = "flush",
-    /// An interrupt to another CPU. a: CPU; b: vector.
-    Ipi = "ipi",
     /// A page table is pinned. a: frame; b: level.
     Pin = "pin",
     /// A page table is unpinned. a: frame; b: level.
@@ -111,24 +104,16 @@ table! {
     Invlpgs = "invlpg",
     /// Interrupts sent to other CPUs.
     Ipis = "ipis",
-    /// Exceptions taken from guests, page faults included.
-    Traps = "traps",
-    /// Page faults taken from guests.
-    PageFaults = "page faults",
     /// Exceptions handed on to the guest kernel.
     Bounces = "exception bounces",
     /// System calls of guest user space handed to the guest kernel.
     SyscallBounces = "syscall bounces",
-    /// Event upcalls made.
-    Upcalls = "event upcalls",
     /// Privileged instructions emulated.
     Emulations = "emulations",
     /// Page-table writes emulated.
     PtWrites = "page-table writes",
     /// Page-table entries changed by `mmu_update` and `update_va_mapping`.
     PtUpdates = "page-table updates",
-    /// Device and timer interrupts taken.
-    Interrupts = "interrupts",
     /// Runs of the scheduler.
     Schedules = "schedules",
     /// Changes from one vcpu to another.

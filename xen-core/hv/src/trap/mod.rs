@@ -37,6 +37,7 @@ extern "C" fn paravane_exception(regs: &mut UserRegs) {
         vector::UD => fault::invalid_opcode(cur, regs),
         vector::NM => fault::device_not_available(cur, regs),
         vector::DB => fault::debug(cur, regs),
+        vector::INT80 => fault::software_interrupt(cur, regs, v),
         _ => {
             let code = vector::has_error_code(v).then_some(regs.error_code);
             deliver_trap(cur, regs, v, code);

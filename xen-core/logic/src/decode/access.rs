@@ -102,7 +102,7 @@ pub struct Outcome {
     pub reg: Option<(Reg, u64)>,
 }
 
-const CF: u64 = 1 << 0;
+pub(super) const CF: u64 = 1 << 0;
 const PF: u64 = 1 << 2;
 const AF: u64 = 1 << 4;
 const ZF: u64 = 1 << 6;
@@ -248,6 +248,14 @@ fn alu(op: Alu, width: Width, left: u64, right: u64, rflags: u64) -> (u64, u64) 
     set(SF, result & width.sign() != 0);
     set(OF, overflow & width.sign() != 0);
     (result, flags)
+}
+
+/// The flags that a logical operation on bytes leaves.
+#[inline]
+pub(super) fn logical_flags(result: u8, rflags: u64) -> u64 {
+    let parity = if result.count_ones() % 2 == 0 { PF } else { 0 };
+    let zero = if result == 0 { ZF } else { 0 };
+    rflags & !ARITHMETIC | parity | zero | result as u64 & SF
 }
 
 /// Reads `value` as a signed number of this width.

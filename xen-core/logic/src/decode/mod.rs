@@ -8,6 +8,7 @@ mod access;
 mod bytes;
 mod opcode;
 mod operand;
+pub mod quick;
 #[cfg(test)]
 mod tests;
 

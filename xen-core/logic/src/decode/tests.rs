@@ -519,3 +519,71 @@ fn lock_is_refused_where_invalid() {
         assert_eq!(reference(code).code(), Code::INVALID);
     }
 }
+
+/// The quick decoder accepts only what the full one does, and means the same.
+fn check_quick(code: &[u8; 8], old: u64) -> bool {
+    let regs = registers();
+    let Some(quick) = quick::decode(u64::from_le_bytes(*code), &regs) else {
+        return false;
+    };
+    let (access, len) = decode_write(code);
+    assert_eq!(
+        (len, access.address(&regs, len)),
+        (quick.len, quick.address),
+        "{code:02x?}"
+    );
+    let (shift, mask) = ((quick.address & 7) * 8, access.width.mask());
+    let shift = if access.width == Width::B1 { shift } else { 0 };
+    let full = access.apply(&regs, old >> shift & mask, 0);
+    let new = old & !(mask << shift) | full.new << shift;
+    assert_eq!(
+        (new, full.rflags),
+        quick.change.apply(old, quick.address, &regs),
+        "{code:02x?}"
+    );
+    match quick.change {
+        quick::Change::Exchange(reg) => assert_eq!(
+            full.reg,
+            Some((
+                Reg {
+                    number: reg,
+                    high: false
+                },
+                old
+            ))
+        ),
+        _ => assert_eq!(full.reg, None),
+    }
+    true
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(50_000))]
+
+    #[test]
+    fn quick_decoder_agrees_with_the_full_one(
+        prefix in prop::option::of(prop::sample::select(&[0xf0u8, 0x3e, 0x66][..])),
+        rex in prop::option::of(0x40u8..=0x4f),
+        opcode in prop::sample::select(&[0x80u16, 0x87, 0x89, 0xba0f, 0xb10f, 0x81][..]),
+        operands in any::<[u8; 8]>(),
+        old in any::<u64>(),
+    ) {
+        let opcode = opcode.to_le_bytes().into_iter().take(1 + (opcode > 0xff) as usize);
+        let code: Vec<u8> = prefix.into_iter().chain(rex).chain(opcode).chain(operands).take(8).collect();
+        check_quick(&code.try_into().expect("eight bytes"), old);
+    }
+}
+
+#[test]
+fn quick_decoder_takes_what_linux_uses() {
+    for code in [
+        [0xf0, 0x80, 0x27, 0xfd, 0x90, 0x90, 0x90, 0x90],
+        [0x3e, 0x41, 0x80, 0x24, 0x24, 0xfd, 0x48, 0x83],
+        [0xf0, 0x48, 0x0f, 0xba, 0x37, 0x05, 0x90, 0x90],
+        [0x3e, 0x49, 0x0f, 0xba, 0x74, 0x24, 0x08, 0x05],
+        [0x48, 0x87, 0x07, 0x90, 0x90, 0x90, 0x90, 0x90],
+        [0x48, 0x89, 0x37, 0x90, 0x90, 0x90, 0x90, 0x90],
+    ] {
+        assert!(check_quick(&code, 0x8000_0000_1234_5067), "{code:02x?}");
+    }
+}

@@ -172,9 +172,8 @@ proptest! {
                 Op::Unmask(p) => {
                     m.unmask(p);
                     masked[p as usize] = false;
-                    if pending.contains_key(&p) {
-                        let at = *linked.entry(p).or_insert(m.target[p as usize].load(SeqCst));
-                        pending.insert(p, Some(at));
+                    if let Some(place) = pending.get_mut(&p) {
+                        *place = Some(*linked.entry(p).or_insert(m.target[p as usize].load(SeqCst)));
                     }
                 }
                 Op::Move(p, v, q) => m.target[p as usize].store(place(v, q), SeqCst),

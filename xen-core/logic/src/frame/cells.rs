@@ -143,26 +143,48 @@ pub fn steal<F: Frame>(frame: &F) -> bool {
 /// called while a reference is held, so that its answer stays true.
 #[inline]
 pub fn get_type<F: Frame>(frame: &F, want: Type, foreign: bool, owned: impl Fn() -> bool) -> Acquired {
-    let word = TypeWord(frame.typ().load());
-    // The usual case: one more use of a frame that is used so already. A valid word holds a reference, so the
-    // frame cannot be free once the exchange has succeeded.
-    if !foreign
-        && word.is_valid_as(want)
-        && let Some(more) = word.one_more()
-        && frame.typ().exchange(word.0, more.0).is_ok()
-    {
-        if owned() {
-            return Acquired::Granted;
-        }
-        // The count that was just taken is given back; should it have become the last, the undo is the caller's.
-        return match put_type(frame) {
-            Released::Done => Acquired::NotOwned,
-            Released::Undo { typ, resume } => Acquired::Undo { typ, resume },
-        };
+    if !foreign && get_type_if_valid(frame, want, &owned) {
+        return Acquired::Granted;
     }
     get_type_slowly(frame, want, foreign, owned)
 }
 
+/// The usual case of [`get_type`]: one more use of a frame that is used so already. A valid word holds a reference, so
+/// the frame cannot be free once the exchange has succeeded. `false` leaves everything as it was: ask in full.
+#[inline(always)]
+pub fn get_type_if_valid<F: Frame>(frame: &F, want: Type, owned: impl Fn() -> bool) -> bool {
+    let word = TypeWord(frame.typ().load());
+    let Some(more) = word.one_more_as(want) else { return false };
+    if frame.typ().exchange(word.0, more.0).is_err() {
+        return false;
+    }
+    owned() || !give_back(frame)
+}
+
+/// Drops a use that was taken from a frame of another owner; true.
+#[cold]
+fn give_back<F: Frame>(frame: &F) -> bool {
+    if let Released::Undo { resume, .. } = put_type(frame) {
+        // Its last user left meanwhile. The frame is nobody's business here: it is parked as it stands, for its owner
+        // to find; the type word keeps its reference.
+        finish(frame, Finish::Parked { resume, keep: false });
+    }
+    true
+}
+
+/// Takes a reference if the frame belongs to whom the caller thinks.
+#[inline(always)]
+pub fn get_reference_if<F: Frame>(frame: &F, owned: impl Fn() -> bool) -> bool {
+    get_reference(frame) && (owned() || !drop_wrong(frame))
+}
+
+#[cold]
+fn drop_wrong<F: Frame>(frame: &F) -> bool {
+    put_reference(frame);
+    true
+}
+
+#[inline(never)]
 fn get_type_slowly<F: Frame>(frame: &F, want: Type, foreign: bool, owned: impl Fn() -> bool) -> Acquired {
     if !get_reference(frame) {
         return Acquired::NotOwned;

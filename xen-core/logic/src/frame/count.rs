@@ -35,11 +35,12 @@ impl CountWord {
         self.0 & SHARED != 0
     }
 
-    /// One more reference, to a frame that has one.
+    /// One more reference, to a frame that has one. There is no room in a machine for 2^48 page-table entries, so the
+    /// count cannot overflow.
     #[inline]
     pub const fn get(self) -> Option<CountWord> {
         match self.count() {
-            0 | COUNT_MASK => None,
+            0 => None,
             _ => Some(CountWord(self.0 + 1)),
         }
     }

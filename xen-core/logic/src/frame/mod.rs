@@ -169,6 +169,12 @@ impl TypeWord {
         Type::ALL[((self.0 & TYPE_MASK) >> TYPE_SHIFT) as usize]
     }
 
+    /// Is this the present or last use?
+    #[inline]
+    pub const fn is(self, typ: Type) -> bool {
+        self.0 & TYPE_MASK == (typ as u64) << TYPE_SHIFT
+    }
+
     /// The number of uses.
     #[inline]
     pub const fn count(self) -> u64 {
@@ -211,17 +217,13 @@ impl TypeWord {
         self.0 & (COUNT_MASK | PARKED) != 0
     }
 
-    /// Is one more use as `want` just a higher count?
-    #[inline]
-    pub const fn is_valid_as(self, want: Type) -> bool {
-        // A valid word has a count of at least 1.
-        self.0 & (TYPE_MASK | VALID) == (want as u64) << TYPE_SHIFT | VALID
-    }
-
-    /// One more use of a word for which [`TypeWord::is_valid_as`] holds.
-    #[inline]
-    pub const fn one_more(self) -> Option<TypeWord> {
-        if self.count() == COUNT_MASK { None } else { Some(TypeWord(self.0 + 1)) }
+    /// One more use as `want`, where that is just a higher count.
+    #[inline(always)]
+    pub const fn one_more_as(self, want: Type) -> Option<TypeWord> {
+        // A valid word has a count of at least 1. It never comes near the greatest: so many uses would need 8 TiB of
+        // page tables, more than the direct map has room for.
+        let valid_as = self.0 & (TYPE_MASK | VALID) == (want as u64) << TYPE_SHIFT | VALID;
+        if valid_as { Some(TypeWord(self.0 + 1)) } else { None }
     }
 
     /// Asks for one more use as `want`; `foreign` if it is a mapping by another domain than the owner.

@@ -1,7 +1,6 @@
 //! The policy in a simulated machine that makes the moves hv makes: turns, wakes, idle steals, gifts.
 
 use super::*;
-use std::vec;
 use std::vec::Vec;
 
 const STEP: u64 = 50_000;
@@ -290,7 +289,7 @@ fn weights_hold_with_sleepers_and_two_cpus() {
 #[test]
 fn a_late_comer_does_not_lock_the_others_out() {
     let mut m = Machine::new(1);
-    let old = vec![m.add(256, !0, None), m.add(256, !0, None)];
+    let old = [m.add(256, !0, None), m.add(256, !0, None)];
     m.run(10 * SECOND);
     let before: Vec<_> = old.iter().map(|t| m.tasks[*t].ran).collect();
     let late = m.add(256, !0, None);

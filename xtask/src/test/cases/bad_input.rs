@@ -12,7 +12,11 @@ use crate::workspace;
 fn refused(room: &mut Room<'_>, machine: &Machine, why: &str) -> Result<()> {
     let guest = room.expect_any(machine, &["cannot boot: "])?;
     room.expect_end(guest)?;
-    let lines: Vec<&str> = room.console().lines().filter(|line| line.contains("cannot boot: ")).collect();
+    let lines: Vec<&str> = room
+        .console()
+        .lines()
+        .filter(|line| line.contains("cannot boot: "))
+        .collect();
     ensure!(lines.len() == 1, "one line expected: {lines:?}");
     ensure!(lines[0].contains(why), "`{why}` expected in `{}`", lines[0]);
     ensure!(!room.console().contains("INIT UP"), "Dom0 booted all the same");

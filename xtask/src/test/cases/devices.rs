@@ -38,13 +38,17 @@ pub fn virtio_intx(room: &mut Room<'_>) -> Result<()> {
 pub fn ahci(room: &mut Room<'_>) -> Result<()> {
     let disk = room.blank_file("disk", DISK_BYTES)?;
     let drive = format!("file={},if=none,id=d0,format=raw", disk.display());
-    room.args.qemu_args.extend(["-drive", &drive, "-device", "ide-hd,drive=d0"].map(Into::into));
+    room.args
+        .qemu_args
+        .extend(["-drive", &drive, "-device", "ide-hd,drive=d0"].map(Into::into));
     check_disk(room, "sda")
 }
 
 /// Pings QEMU's gateway.
 fn check_network(room: &mut Room<'_>, model: &str) -> Result<()> {
-    room.args.qemu_args.extend(["-nic", &format!("user,model={model}")].map(Into::into));
+    room.args
+        .qemu_args
+        .extend(["-nic", &format!("user,model={model}")].map(Into::into));
     let output = room.must(
         "ip link set eth0 up && ip addr add 10.0.2.15/24 dev eth0 || exit 1; sleep 2; \
          ping -c 1 -W 10 10.0.2.2 >/dev/null; ping -c 20 -i 0.1 -s 1400 -W 5 10.0.2.2 | tail -n 3; cat /proc/interrupts | grep -E 'eth|virtio|input'",
@@ -68,8 +72,16 @@ pub fn rtc(room: &mut Room<'_>) -> Result<()> {
     let output = room.must("hwclock -u -r >/dev/null || exit 1; cat /sys/class/rtc/rtc0/since_epoch; date +%s")?;
     let numbers: Vec<i64> = output.lines().filter_map(|line| line.trim().parse().ok()).collect();
     ensure!(numbers.len() == 2, "two times expected: {output}");
-    ensure!((numbers[0] - numbers[1]).abs() <= 10, "the clock chip and Dom0 differ: {output}");
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_secs();
-    ensure!(numbers[1].abs_diff(i64::try_from(now)?) <= 120, "Dom0's time is not this machine's: {output}");
+    ensure!(
+        (numbers[0] - numbers[1]).abs() <= 10,
+        "the clock chip and Dom0 differ: {output}"
+    );
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)?
+        .as_secs();
+    ensure!(
+        numbers[1].abs_diff(i64::try_from(now)?) <= 120,
+        "Dom0's time is not this machine's: {output}"
+    );
     Ok(())
 }

@@ -74,7 +74,10 @@ pub fn wild(room: &mut Room<'_>) -> Result<()> {
             after[at..].contains("rip").then_some(())
         });
         room.keep(&guest);
-        ensure!(matches!(seen, Seen::Found(())), "{word}: the hypervisor did not say why the domain crashed");
+        ensure!(
+            matches!(seen, Seen::Found(())),
+            "{word}: the hypervisor did not say why the domain crashed"
+        );
     }
     Ok(())
 }

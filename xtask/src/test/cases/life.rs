@@ -113,7 +113,10 @@ pub fn crash(room: &mut Room<'_>) -> Result<()> {
 fn dumped(console: &str) -> Result<()> {
     let text = console.to_lowercase();
     ensure!(text.contains("sysrq"), "Linux did not say that it crashed");
-    ensure!(text.contains("hardware domain crashed"), "the hypervisor did not say that Dom0 crashed");
+    ensure!(
+        text.contains("hardware domain crashed"),
+        "the hypervisor did not say that Dom0 crashed"
+    );
     ensure!(text.contains("rip"), "no registers in the dump");
     Ok(())
 }
@@ -136,7 +139,12 @@ pub fn crash_noreboot(room: &mut Room<'_>) -> Result<()> {
 fn cpu_seconds(pid: u32) -> Result<f64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<f64>().ok()).unwrap_or_default();
+    let ticks = |at: usize| {
+        fields
+            .get(at)
+            .and_then(|field| field.parse::<f64>().ok())
+            .unwrap_or_default()
+    };
     Ok((ticks(11) + ticks(12)) / 100.0)
 }
 
@@ -146,8 +154,12 @@ pub fn idle(room: &mut Room<'_>) -> Result<()> {
     let command = "sleep 1; echo begin; a=$(cut -d. -f1 /proc/uptime); sleep 10; b=$(cut -d. -f1 /proc/uptime); echo slept $((b-a))";
     let machine = room.machine(Some((command.to_owned(), mark)))?;
     let guest = Guest::start(&mut machine.command())?;
-    let begun = guest.expect("\nbegin\n", room.limit()).and_then(|()| cpu_seconds(guest.id()));
-    let ended = guest.expect("\nslept 1", room.limit()).and_then(|()| cpu_seconds(guest.id()));
+    let begun = guest
+        .expect("\nbegin\n", room.limit())
+        .and_then(|()| cpu_seconds(guest.id()));
+    let ended = guest
+        .expect("\nslept 1", room.limit())
+        .and_then(|()| cpu_seconds(guest.id()));
     room.keep(&guest);
     let used = ended? - begun?;
     // Busy waiting on two CPUs would use twenty.

@@ -10,9 +10,15 @@ fn loaded(room: &mut Room<'_>, vcpus: u32, rounds: u32) -> Result<()> {
     let program = guest_program::dom0_load()?;
     room.add_file("dom0-load", &program)?;
     let output = room.must(&format!("nproc; /paravane/dom0-load {rounds}"))?;
-    ensure!(output.starts_with(&format!("{vcpus}\n")), "Dom0 has other than {vcpus} vcpus: {output}");
+    ensure!(
+        output.starts_with(&format!("{vcpus}\n")),
+        "Dom0 has other than {vcpus} vcpus: {output}"
+    );
     for load in ["fork", "mmap", "signal", "fpu", "timer", "threads"] {
-        ensure!(output.contains(&format!("{load}: ok")), "{load} did not end well: {output}");
+        ensure!(
+            output.contains(&format!("{load}: ok")),
+            "{load} did not end well: {output}"
+        );
     }
     Ok(())
 }

@@ -53,7 +53,10 @@ pub fn max_vcpus(room: &mut Room<'_>) -> Result<()> {
 /// A failing command.
 pub fn status(room: &mut Room<'_>) -> Result<()> {
     let (output, status, _) = room.exec("echo some; exit 7")?;
-    ensure!((output.as_str(), status) == ("some\n", 7), "{output:?} and status {status}");
+    ensure!(
+        (output.as_str(), status) == ("some\n", 7),
+        "{output:?} and status {status}"
+    );
     Ok(())
 }
 

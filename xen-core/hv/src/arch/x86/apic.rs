@@ -128,11 +128,6 @@ pub fn own_id() -> u32 {
     if is_x2apic() { id } else { id >> 24 }
 }
 
-/// The version register, for a Dom0 that asks.
-pub fn version() -> u32 {
-    read(reg::VERSION)
-}
-
 /// Ends the interrupt being served.
 #[inline]
 pub fn eoi() {

@@ -254,7 +254,7 @@ paravane_vector_stubs:
     jmp ist_entry
     .elseif v == 1
     jmp debug_entry
-    .elseif (v >= 32)
+    .elseif (v >= 32) && (v != 0x80)
     jmp interrupt_entry
     .else
     jmp exception_entry

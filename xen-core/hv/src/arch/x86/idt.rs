@@ -41,8 +41,8 @@ pub fn init() {
             vector::DB => IST_DB,
             _ => 0,
         };
-        // `int3` and `into` may be executed by guests; other software interrupts fault, and are looked up then.
-        let dpl = if matches!(v, vector::BP | vector::OF) { 3 } else { 0 };
+        // These may be raised by guests' instructions; other software interrupts fault, and are looked up then.
+        let dpl = if matches!(v, vector::BP | vector::OF | vector::INT80) { 3 } else { 0 };
         *slot = gate(vector_stub(v), ist, dpl);
     }
 }

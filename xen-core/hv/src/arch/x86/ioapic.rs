@@ -29,7 +29,10 @@ const REG_FIRST_ENTRY: u32 = 0x10;
 impl Registers {
     fn map(address: u64) -> Self {
         let base = map_vmap(address, 0x20, Cache::Uncached);
-        Self { select: base.cast(), window: base.wrapping_add(0x10).cast() }
+        Self {
+            select: base.cast(),
+            window: base.wrapping_add(0x10).cast(),
+        }
     }
 
     fn read(&mut self, reg: u32) -> u32 {
@@ -69,8 +72,18 @@ fn start(place: acpi::IoApic) -> IoApic {
         registers.write(entry, RTE_MASKED);
         registers.write(entry + 1, 0);
     }
-    log::info!("IO-APIC {} at {:#x}: GSI {} to {}", place.id, place.address, place.gsi_base, place.gsi_base + pins - 1);
-    IoApic { place, pins, registers: Mutex::new(registers) }
+    log::info!(
+        "IO-APIC {} at {:#x}: GSI {} to {}",
+        place.id,
+        place.address,
+        place.gsi_base,
+        place.gsi_base + pins - 1
+    );
+    IoApic {
+        place,
+        pins,
+        registers: Mutex::new(registers),
+    }
 }
 
 /// Masks every line of the two 8259s.
@@ -93,7 +106,9 @@ pub fn addresses() -> impl Iterator<Item = u64> {
 }
 
 fn find(gsi: u32) -> Option<(&'static IoApic, u32)> {
-    let apic = all().iter().find(|a| (a.place.gsi_base..a.place.gsi_base + a.pins).contains(&gsi))?;
+    let apic = all()
+        .iter()
+        .find(|a| (a.place.gsi_base..a.place.gsi_base + a.pins).contains(&gsi))?;
     Some((apic, REG_FIRST_ENTRY + 2 * (gsi - apic.place.gsi_base)))
 }
 
@@ -121,7 +136,9 @@ pub fn set_destination(gsi: u32, route: Route) {
 /// Masks or unmasks the pin of a global system interrupt, whose route is `route` but for that.
 pub fn set_masked(gsi: u32, route: Route, masked: bool) {
     if let Some((apic, entry)) = find(gsi) {
-        apic.registers.lock().write(entry, Route { masked, ..route }.encode()[0]);
+        apic.registers
+            .lock()
+            .write(entry, Route { masked, ..route }.encode()[0]);
     }
 }
 

@@ -15,8 +15,6 @@ use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 /// What another CPU can be asked for.
 #[derive(Clone, Copy)]
 pub enum Request {
-    /// Call a function with an argument. It takes no lock and sends no request.
-    Call(fn(u64), u64),
     /// Give up the state of the vcpu that is loaded but not running.
     Unload,
     /// Forget translations: what the flush module says of this argument.
@@ -97,7 +95,6 @@ fn serve(senders: u64) {
         // SAFETY: our bit is outstanding, so the sender does not write the slot.
         let request = unsafe { *slot.request.get() };
         match request {
-            Request::Call(function, argument) => function(argument),
             Request::Unload => crate::domain::context::unload(),
             Request::Flush(scope) => crate::mm::flush::serve(scope),
         }
@@ -108,9 +105,4 @@ fn serve(senders: u64) {
 /// Makes CPU `cpu` give up the state of the vcpu that it holds but does not run.
 pub fn unload_on(cpu: usize) {
     request(1 << cpu, Request::Unload);
-}
-
-/// Calls `function(argument)` on every CPU in `mask` but this one.
-pub fn call(mask: u64, function: fn(u64), argument: u64) {
-    request(mask, Request::Call(function, argument));
 }

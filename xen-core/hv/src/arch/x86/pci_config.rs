@@ -24,7 +24,12 @@ static MAPPED: Mutex<BTreeMap<(u16, u8), usize>> = Mutex::new(BTreeMap::new());
 
 /// Takes the windows from the MCFG table; once.
 pub fn init(ranges: &[EcamRange]) {
-    let window = |r: &EcamRange| Mmcfg { base: r.base, seg: r.segment, first_bus: r.first_bus, last_bus: r.last_bus };
+    let window = |r: &EcamRange| Mmcfg {
+        base: r.base,
+        seg: r.segment,
+        first_bus: r.first_bus,
+        last_bus: r.last_bus,
+    };
     WINDOWS.call_once(|| ranges.iter().map(window).collect());
 }
 

@@ -102,6 +102,9 @@ pub mod vector {
     pub const MC: u8 = 18;
     pub const XM: u8 = 19;
 
+    /// System calls of 32-bit user space.
+    pub const INT80: u8 = 0x80;
+
     /// First vector for device interrupts.
     pub const FIRST_DEVICE: u8 = 0x20;
     /// Last vector for device interrupts.

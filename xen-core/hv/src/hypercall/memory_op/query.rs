@@ -46,7 +46,7 @@ pub(super) fn machphys_mfn_list(cur: &Vcpu, at: u64) -> Outcome {
     let list = GuestPtr::<u64>::new(request.extent_start);
     for n in 0..count {
         // As the interface has it, a gap is frame 0.
-        let mfn = m2p::table_frame(n * EXTENT).map_or(0, |mfn: Mfn| mfn.0);
+        let mfn = m2p::share_extent(n * EXTENT).map_or(0, |mfn| mfn.0);
         list.at(n).write(&mfn)?;
     }
     request.nr_extents = count as u32;

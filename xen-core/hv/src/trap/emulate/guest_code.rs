@@ -10,14 +10,22 @@ use crate::guest::access_ok;
 use crate::mm::layout::PAGE_SIZE;
 use xen_logic::decode::{Fetched, MAX_LEN, RegFile, Segment};
 
+/// The first eight bytes at `rip`, unless they reach into the next page.
+#[inline]
+pub(super) fn fetch_word(rip: u64) -> Option<u64> {
+    if rip & (PAGE_SIZE - 1) > PAGE_SIZE - 8 {
+        return None;
+    }
+    usercopy::read_u64(rip).ok()
+}
+
 /// Copies the first eight bytes of the instruction at `rip`: enough for nearly all. `None` where there are none.
 #[inline]
 pub(super) fn fetch_short(rip: u64) -> Option<Fetched> {
-    if rip & (PAGE_SIZE - 1) > PAGE_SIZE - 8 {
-        return fetch(rip);
+    match fetch_word(rip) {
+        Some(word) => Some(Fetched::new((word as u128).to_le_bytes(), 8)),
+        None => fetch(rip),
     }
-    let word = usercopy::read_u64(rip).ok()?;
-    Some(Fetched::new((word as u128).to_le_bytes(), 8))
 }
 
 /// Copies the instruction at `rip`, as much of it as there is; `None` where there is nothing.

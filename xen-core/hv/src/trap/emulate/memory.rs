@@ -5,7 +5,7 @@
 //! `btr` on the entry itself: once for each page in `fork`, `munmap` and `exit`. So this is a short way: one
 //! walk, eight bytes of code, one exchange of the entry.
 
-use super::guest_code::{fetch, fetch_short};
+use super::guest_code::{fetch, fetch_short, fetch_word};
 use super::{Emulated, Flow, finish};
 use crate::arch::x86::regs::{UserRegs, rflags};
 use crate::domain::Vcpu;
@@ -15,6 +15,7 @@ use crate::mm::{Mfn, emulated, frame, pt};
 use crate::trace::{self, Kind};
 use core::sync::atomic::Ordering::Relaxed;
 use xen_abi::Errno;
+use xen_logic::decode::quick::{self, Change};
 use xen_logic::decode::{Access, Insn, Kind as Operation, Op, Place, RegFile, Segment, decode};
 use xen_logic::pte::Pte;
 
@@ -26,9 +27,46 @@ const RCX: u8 = 1;
 #[inline]
 pub fn pte_write(cur: &'static Vcpu, regs: &mut UserRegs, addr: u64) -> Emulated {
     match emulated::find(cur, addr) {
-        Some(target) => table_write(cur, regs, addr, target),
+        Some(target) => match quick_write(cur, regs, addr, target) {
+            Some(outcome) => outcome,
+            None => table_write(cur, regs, addr, target),
+        },
         None if cur.domain().privileged => device_write(cur, regs, addr),
         None => Emulated::NotMine,
+    }
+}
+
+/// The short way: an encoding that Linux uses on page-table entries. `None` for others, with nothing done.
+#[inline]
+fn quick_write(cur: &'static Vcpu, regs: &mut UserRegs, addr: u64, target: emulated::Target) -> Option<Emulated> {
+    let insn = quick::decode(fetch_word(regs.rip)?, regs)?;
+    let whole = addr & 7 == 0 || matches!(insn.change, Change::AndByte(_));
+    if insn.address != addr || !whole {
+        return None;
+    }
+    let old = target.read();
+    let (new, rflags) = insn.change.apply(old, addr, regs);
+    if new != old {
+        trace::record(Kind::PtWrite, addr, new);
+        match emulated::exchange(cur, target, old, new) {
+            Ok(()) => {}
+            Err(error) => return Some(not_written(error)),
+        }
+    }
+    if let Change::Exchange(reg) = insn.change {
+        regs.set_gpr(reg, old);
+    }
+    regs.rflags = rflags;
+    Some(finish(cur, regs, insn.len, Ok(Flow::Next)))
+}
+
+/// What becomes of a write that was not done.
+#[cold]
+fn not_written(error: Errno) -> Emulated {
+    match error {
+        // The processor has set a bit, or another vcpu was here: the guest executes the instruction again.
+        Errno::EAGAIN => Emulated::Done,
+        _ => Emulated::NotMine,
     }
 }
 
@@ -50,7 +88,7 @@ fn access_at(regs: &UserRegs, addr: u64) -> Option<(Access, u8)> {
     (fits && access.address(regs, len) == addr).then_some((access, len))
 }
 
-#[inline]
+#[cold]
 fn table_write(cur: &'static Vcpu, regs: &mut UserRegs, addr: u64, target: emulated::Target) -> Emulated {
     let Some((access, len)) = access_at(regs, addr) else {
         return Emulated::NotMine;
@@ -72,11 +110,8 @@ fn table_write(cur: &'static Vcpu, regs: &mut UserRegs, addr: u64, target: emula
         } else {
             Some(old)
         };
-        match emulated::write(cur, target, expected, new) {
-            Ok(()) => {}
-            // The processor has set a bit, or another vcpu was here: the guest executes the instruction again.
-            Err(Errno::EAGAIN) => return Emulated::Done,
-            Err(_) => return Emulated::NotMine,
+        if let Err(error) = emulated::write(cur, target, expected, new) {
+            return not_written(error);
         }
     }
     if let Some((reg, value)) = outcome.reg {

@@ -50,8 +50,17 @@ enum Flow {
 /// How an instruction ended; the error is what is told to the caller of the emulator.
 type Executed = Result<Flow, Emulated>;
 
+/// `rdmsr` as a word of code.
+const RDMSR: u16 = u16::from_le_bytes([0x0f, 0x32]);
+const RDMSR_LEN: u8 = 2;
+
 /// Emulates the instruction at which the guest met #GP with error code 0, or #UD.
 pub fn privileged(cur: &'static Vcpu, regs: &mut UserRegs) -> Emulated {
+    let kernel = cur.hot.kernel_mode.load(Relaxed) != 0;
+    if kernel && guest_code::fetch_word(regs.rip).is_some_and(|code| code as u16 == RDMSR) && msr::read_base(regs) {
+        trace::count(Counter::Emulations);
+        return finish(cur, regs, RDMSR_LEN, Ok(Flow::Next));
+    }
     let Some(code) = guest_code::fetch(regs.rip) else {
         return Emulated::NotMine;
     };
@@ -65,7 +74,6 @@ pub fn privileged(cur: &'static Vcpu, regs: &mut UserRegs) -> Emulated {
     }
     trace::count(Counter::Emulations);
     trace::record(Kind::Emulate, regs.rip, insn.len as u64);
-    let kernel = cur.hot.kernel_mode.load(Relaxed) != 0;
     let executed = match &insn.op {
         Op::System(System::ForcedCpuid) => cpuid::execute(cur, regs, kernel),
         Op::System(system) if kernel => control::execute(cur, regs, system, insn.len),

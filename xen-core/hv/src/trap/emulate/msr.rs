@@ -17,14 +17,24 @@ const EFER: u32 = 0xc000_0080;
 const VENDOR_AMD: u32 = u32::from_le_bytes(*b"Auth");
 const VENDOR_HYGON: u32 = u32::from_le_bytes(*b"Hygo");
 
+/// `rdmsr` of a segment base; false for other registers, with nothing done. Linux reads the inactive GS base at each
+/// change of process, so this comes before anything else.
+#[inline]
+pub(super) fn read_base(regs: &mut UserRegs) -> bool {
+    let value = match msr::segment_base(regs.rcx as u32) {
+        Some(GuestReg::FsBase) => segment::fs_base(),
+        Some(GuestReg::GsBase) => segment::gs_base(),
+        Some(GuestReg::ShadowGsBase) => segment::shadow_gs_base(),
+        _ => return false,
+    };
+    set_pair(regs, value);
+    true
+}
+
 /// `rdmsr`.
 pub(super) fn rdmsr(cur: &Vcpu, regs: &mut UserRegs) -> Executed {
     let nr = regs.rcx as u32;
-    // Linux reads the inactive GS base at each change of process.
-    let value = match msr::segment_base(nr) {
-        Some(reg) => read_guest(cur, reg),
-        None => read(cur, nr, regs.rip)?,
-    };
+    let value = read(cur, nr, regs.rip)?;
     set_pair(regs, value);
     Ok(Flow::Next)
 }
