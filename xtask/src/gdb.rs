@@ -5,10 +5,10 @@ use std::process::{Command, ExitCode};
 use anyhow::Result;
 use clap::Args;
 
+use crate::image;
 use crate::run::GDB_PORT;
 use crate::setup;
 use crate::workspace::{self, Scratch};
-use crate::{command, image};
 
 const COMMANDS: &str = include_str!("paravane.gdb");
 
@@ -48,6 +48,11 @@ pub fn gdb(args: &GdbArgs) -> Result<ExitCode> {
     if args.batch {
         line.arg("-batch");
     }
-    command::run(&mut line)?;
-    Ok(ExitCode::SUCCESS)
+    // The debugger has said itself what was wrong.
+    let status = line.status()?;
+    Ok(if status.success() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }

@@ -12,7 +12,7 @@ Backtrace of every CPU.
 end
 
 define pv-regs
-  info registers rip rsp rbp rflags cr0 cr2 cr3 cr4 gs_base k_gs_base
+  info registers rip rsp rbp eflags cr0 cr2 cr3 cr4 gs_base k_gs_base
   x/6i $rip
 end
 document pv-regs
@@ -20,6 +20,7 @@ The registers that say where a CPU is and in whose address space.
 end
 
 define pv-trace
+  set language c
   set $pv_header = (unsigned long *)&paravane_trace_header
   set $pv_cpu = 0
   while $pv_cpu < $pv_header[2]
@@ -34,6 +35,7 @@ define pv-trace
     end
     set $pv_cpu = $pv_cpu + 1
   end
+  set language auto
 end
 document pv-trace
 pv-trace N: the last N trace entries of each CPU. Kinds are numbered as in trace/kinds.rs.

@@ -3,6 +3,8 @@
 //! `hypercall` and `trap` call `domain`, which calls `mm`, which calls `arch`. `console` and `trace` are leaves.
 #![no_std]
 #![no_main]
+// Constants of the interface keep Xen's spelling, in patterns too.
+#![allow(non_upper_case_globals)]
 
 extern crate alloc;
 

@@ -61,7 +61,11 @@ const fn zone_of(frame: u32) -> usize {
 impl Buddy {
     /// An allocator with nothing in it.
     pub const fn new() -> Self {
-        Self { heads: [[NIL; ORDERS]; ZONES], orders: [0; ZONES], free_frames: 0 }
+        Self {
+            heads: [[NIL; ORDERS]; ZONES],
+            orders: [0; ZONES],
+            free_frames: 0,
+        }
     }
 
     /// How many frames are free.
@@ -114,7 +118,10 @@ impl Buddy {
                 Some((its_order, its)) if its_order == order && buddy != 0 => {
                     self.unlink(frames, buddy, order);
                     let epoch = frames.newer(marks.epoch, its.epoch);
-                    marks = Marks { dirty: marks.dirty | its.dirty, epoch };
+                    marks = Marks {
+                        dirty: marks.dirty | its.dirty,
+                        epoch,
+                    };
                     frame = frame.min(buddy);
                     order += 1;
                 }

@@ -267,7 +267,7 @@ fn map_range(start: u64, pages: u64) -> Result<(u64, TableCount), LayoutError> {
             .and_then(|v| v.checked_next_multiple_of(SUPERPAGE));
         let end = end.ok_or(LayoutError::BadVirtBase)?;
         let canonical = end <= 1 << 47 || start >= HOLE_END;
-        if !canonical || start % SUPERPAGE != 0 {
+        if !canonical || !start.is_multiple_of(SUPERPAGE) {
             return Err(LayoutError::BadVirtBase);
         }
         let needed = TableCount::of(start, end);
@@ -288,7 +288,7 @@ fn check_p2m(va: u64, pages: u64, v_start: u64, v_end: u64) -> Result<TableCount
     let slot = |va: u64| va >> 39;
     let canonical = end <= 1 << 47 || va >= HOLE_END;
     let disjoint = slot(end - 1) < slot(v_start) || slot(va) > slot(v_end - 1);
-    if va % PAGE != 0 || !canonical || !disjoint || pages == 0 {
+    if !va.is_multiple_of(PAGE) || !canonical || !disjoint || pages == 0 {
         return Err(LayoutError::BadInitP2m);
     }
     Ok(TableCount::of(va, end))

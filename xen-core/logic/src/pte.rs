@@ -32,8 +32,7 @@ pub const SOFTWARE: u64 = 7 << 9 | 0x7ff << 52;
 pub const FRAME: u64 = 0x000f_ffff_ffff_f000;
 
 /// What a present level-1 entry may have, besides the frame.
-const L1_ALLOWED: u64 =
-    PRESENT | RW | USER | PWT | PCD | ACCESSED | DIRTY | PAT | GLOBAL | SOFTWARE | NX;
+const L1_ALLOWED: u64 = PRESENT | RW | USER | PWT | PCD | ACCESSED | DIRTY | PAT | GLOBAL | SOFTWARE | NX;
 /// What a present entry of a higher level may have. No large pages: a guest maps 4 KiB at a time. No cache types: page
 /// walks are write-back.
 const TABLE_ALLOWED: u64 = PRESENT | RW | USER | ACCESSED | DIRTY | SOFTWARE | NX;
@@ -109,7 +108,11 @@ pub const fn adjust(pte: Pte, level: u8) -> Pte {
     if !pte.is_present() {
         return pte;
     }
-    if level == 1 { Pte((pte.0 | USER) & !GLOBAL) } else { Pte(pte.0 | USER) }
+    if level == 1 {
+        Pte((pte.0 | USER) & !GLOBAL)
+    } else {
+        Pte(pte.0 | USER)
+    }
 }
 
 /// Takes over the accessed and dirty bits that the CPU has set in the old entry (`MMU_PT_UPDATE_PRESERVE_AD`).

@@ -178,7 +178,7 @@ impl<K: Copy> Deadlines<K> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
     use proptest::prelude::*;

@@ -16,7 +16,9 @@ impl Word for Cell {
         self.0.load(Ordering::Acquire)
     }
     fn exchange(&self, old: u64, new: u64) -> Result<(), u64> {
-        self.0.compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire).map(drop)
+        self.0
+            .compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire)
+            .map(drop)
     }
 }
 
@@ -45,7 +47,11 @@ impl Frame for Model {
     }
     fn free(&self) {
         assert_eq!(self.freed.fetch_add(1, Ordering::Relaxed), 0, "freed twice");
-        assert_eq!(self.writers.load(Ordering::Relaxed) + self.tables.load(Ordering::Relaxed), 0, "freed in use");
+        assert_eq!(
+            self.writers.load(Ordering::Relaxed) + self.tables.load(Ordering::Relaxed),
+            0,
+            "freed in use"
+        );
     }
 }
 
@@ -106,7 +112,11 @@ fn visit(f: &Model, want: Type) {
     if !acquire(f, want) {
         return;
     }
-    let (mine, other) = if want == Type::Writable { (&f.writers, &f.tables) } else { (&f.tables, &f.writers) };
+    let (mine, other) = if want == Type::Writable {
+        (&f.writers, &f.tables)
+    } else {
+        (&f.tables, &f.writers)
+    };
     mine.fetch_add(1, Ordering::Relaxed);
     assert_eq!(other.load(Ordering::Relaxed), 0, "table and writable at once");
     mine.fetch_sub(1, Ordering::Relaxed);
@@ -200,11 +210,7 @@ fn given_up_once() {
         let f = frame(Type::None);
         let done = Arc::new(AtomicU64::new(0));
         let other = done.clone();
-        two(
-            &f,
-            move |f| give_up(f, &other),
-            |f| give_up(f, &done),
-        );
+        two(&f, move |f| give_up(f, &other), |f| give_up(f, &done));
         assert_eq!(done.load(Ordering::Relaxed), 1);
         assert_eq!(f.freed.load(Ordering::Relaxed), 1);
     });
@@ -275,13 +281,17 @@ fn parked_tables_keep_their_counts() {
     model(|| {
         let f = frame(Type::None);
         assert!(acquire(&f, Type::L2));
-        two(&f, |f| visit(f, Type::L2), |f| {
-            if let Released::Undo { .. } = cells::put_type(f) {
-                cells::finish(f, Finish::Parked { resume: 3, keep: true });
-                // The pending list drops it later.
-                release(f);
-            }
-        });
+        two(
+            &f,
+            |f| visit(f, Type::L2),
+            |f| {
+                if let Released::Undo { .. } = cells::put_type(f) {
+                    cells::finish(f, Finish::Parked { resume: 3, keep: true });
+                    // The pending list drops it later.
+                    release(f);
+                }
+            },
+        );
         check_quiet(&f);
     });
 }

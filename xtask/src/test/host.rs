@@ -31,6 +31,8 @@ pub fn run(long: bool) -> Result<Tally> {
     loom.arg("--target-dir")
         .arg(workspace::target().join("loom"))
         .env("RUSTFLAGS", "--cfg loom");
+    loom.env("CARGO_PROFILE_RELEASE_LTO", "off")
+        .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16");
     tally.add(count(&mut loom)?);
     let seconds = begun.elapsed().as_secs_f64();
     note(format!(

@@ -30,7 +30,12 @@ pub fn switch_to(prev: &'static Vcpu, next: &'static Vcpu) {
     let here = info.cpu;
     let mut selectors_ok = true;
     if !core::ptr::eq(info.loaded.load(Relaxed), next) {
-        fetch(next);
+        if next.loaded_on.load(Acquire) != NOWHERE {
+            // Two CPUs may each hold what the other waits for, as after two vcpus were pinned crosswise: so this one
+            // keeps nothing while it waits. That it is not idle any more would make it deaf to `unload`.
+            give_up_loaded();
+            fetch(next);
+        }
         let left = drop_loaded();
         selectors_ok = load(next, here);
         if let Some(left) = left.filter(|d| !core::ptr::eq(*d, next.domain())) {
@@ -87,8 +92,15 @@ fn load(next: &'static Vcpu, here: u32) -> bool {
 /// Gives up the state that this CPU holds for a vcpu it does not run: another CPU wants it, or it ends.
 /// Does nothing while a guest is current.
 pub fn unload() {
+    if percpu::current().is_idle() {
+        give_up_loaded();
+    }
+}
+
+/// Saves the state that this CPU holds, if it holds any, and goes to the idle address space.
+fn give_up_loaded() {
     let info = percpu::info();
-    if !percpu::current().is_idle() || info.loaded.load(Relaxed).is_null() {
+    if info.loaded.load(Relaxed).is_null() {
         return;
     }
     // SAFETY: the idle table has the hypervisor's slots and lives for ever; the reserved page alone is a GDT too.
@@ -126,6 +138,10 @@ pub fn vcpu_initialise(v: &'static Vcpu, c: &vcpu_guest_context) -> Result<(), E
         return Err(Errno::EINVAL);
     }
     let kernel = c.flags & IN_KERNEL != 0;
+    if !kernel && c.ctrlreg[1] == 0 {
+        // It would begin in an address space that is not there.
+        return Err(Errno::EINVAL);
+    }
     mm::descriptor::set_gdt(v, &c.gdt_frames, c.gdt_ents as u32)?;
     let user_cr3 = if c.ctrlreg[1] == 0 { None } else { Some(c.ctrlreg[1] >> 12) };
     mm::set_base_pointers(v, c.ctrlreg[3] >> 12, user_cr3)?;

@@ -3,6 +3,7 @@
 use super::port::Port;
 use super::{fifo, set_pending};
 use crate::domain::{self, Domain, Vcpu};
+use crate::hypercall::preempt_needed;
 use crate::irq;
 use crate::sched;
 use crate::sync::PollMailbox;
@@ -209,24 +210,32 @@ fn close_local(domain: &Domain, number: u32, binding: &Binding<Arc<Domain>>) {
     free(domain, number);
 }
 
-/// Closes all ports of a domain that starts anew or ends, and lets its event pages go (`EVTCHNOP_reset`).
-pub fn close_all(domain: &Domain) {
-    loop {
-        for (number, _) in domain.events.ports.iter() {
-            let _ = close(domain, number);
-        }
-        let _admin = domain.events.admin.lock();
-        // Another vcpu may have bound one in the meantime.
-        if domain
-            .events
-            .ports
-            .iter()
-            .all(|(_, port)| port.binding.lock().is_free())
-        {
-            fifo::release(domain);
-            return;
+/// Ports that are closed before it is seen whether to stop.
+const PORTION: u32 = 64;
+
+/// Closes all ports of a domain that starts anew or ends, and lets its event pages go (`EVTCHNOP_reset`). `false` if
+/// there is more to do: the caller, who holds no lock, gives others their turn and calls it again.
+pub fn close_all(domain: &Domain) -> bool {
+    let mut closed = 0;
+    for (number, _) in domain.events.ports.iter() {
+        if close(domain, number).is_ok() {
+            closed += 1;
+            if closed % PORTION == 0 && preempt_needed() {
+                return false;
+            }
         }
     }
+    let _admin = domain.events.admin.lock();
+    // Another vcpu may have bound one in the meantime; one that does nothing else must not keep this CPU here.
+    let all_free = domain
+        .events
+        .ports
+        .iter()
+        .all(|(_, port)| port.binding.lock().is_free());
+    if all_free {
+        fifo::release(domain);
+    }
+    all_free
 }
 
 /// The state of a port, and the vcpu it notifies (`EVTCHNOP_status`).

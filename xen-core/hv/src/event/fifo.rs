@@ -37,6 +37,8 @@ impl Array {
 }
 
 impl EventArray for Array {
+    type Word = AtomicU32;
+
     #[inline]
     fn word(&self, port: u32) -> Option<&AtomicU32> {
         let page = self.pages.get()?.get((port / WORDS_PER_PAGE) as usize)?.load(Acquire);

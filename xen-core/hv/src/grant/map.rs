@@ -55,7 +55,7 @@ fn find_slot(address: u64, by_entry: bool) -> Result<Slot, i16> {
         return pt::find_l1(address).ok_or(GNTST_bad_virt_addr);
     }
     let table = frame::info(Mfn(address >> 12))
-        .filter(|_| address % 8 == 0)
+        .filter(|_| address.is_multiple_of(8))
         .ok_or(GNTST_general_error)?;
     Ok(Slot {
         table,
@@ -149,7 +149,11 @@ fn add_mapping(own: &Domain, mapping: Mapping) -> Result<grant_handle_t, i16> {
     }
     match mappings.get_mut(free) {
         Some(slot) => *slot = Some(mapping),
-        None => mappings.push(Some(mapping)),
+        None => {
+            // Many mappings need much memory in one piece, which may not be there.
+            mappings.try_reserve(1).map_err(|_| GNTST_no_device_space)?;
+            mappings.push(Some(mapping));
+        }
     }
     Ok(free as grant_handle_t)
 }

@@ -37,7 +37,7 @@ pub fn event_channel_op(cur: &'static Vcpu, args: &[u64; 6]) -> Outcome {
         }
         EVTCHNOP_init_control => init_control(cur, GuestPtr::new(args[1]))?,
         EVTCHNOP_status => status(cur, GuestPtr::new(args[1]))?,
-        EVTCHNOP_reset => reset(cur, GuestPtr::new(args[1]))?,
+        EVTCHNOP_reset => reset(cur, args)?,
         command => bind(cur, command, args[1])?,
     }
     Ok(0)
@@ -119,10 +119,14 @@ fn status(cur: &Vcpu, at: GuestPtr<evtchn_status>) -> Result<(), Stop> {
     Ok(at.write(&ask)?)
 }
 
-fn reset(cur: &Vcpu, at: GuestPtr<evtchn_reset>) -> Result<(), Stop> {
-    let ask = at.read()?;
-    event::close_all(&*permitted(cur, ask.dom)?);
-    Ok(())
+/// Goes on as the same call where there are many ports. The older hypercall does not come here.
+fn reset(cur: &Vcpu, args: &[u64; 6]) -> Result<(), Stop> {
+    let ask = GuestPtr::<evtchn_reset>::new(args[1]).read()?;
+    if event::close_all(&*permitted(cur, ask.dom)?) {
+        Ok(())
+    } else {
+        Err(Stop::Again(*args))
+    }
 }
 
 /// The older hypercall: one structure with the command and its argument.

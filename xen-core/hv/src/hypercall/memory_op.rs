@@ -24,7 +24,11 @@ const COMMAND_MASK: u64 = (1 << EXTENT_SHIFT) - 1;
 /// # Errors
 /// By operation; `ENOSYS` for those that are not built.
 pub fn memory_op(cur: &'static Vcpu, args: &[u64; 6]) -> Outcome {
-    let (command, start, at) = ((args[0] & COMMAND_MASK) as u32, args[0] as u32 as u64 >> EXTENT_SHIFT, args[1]);
+    let (command, start, at) = (
+        (args[0] & COMMAND_MASK) as u32,
+        args[0] as u32 as u64 >> EXTENT_SHIFT,
+        args[1],
+    );
     match command {
         abi::XENMEM_increase_reservation | abi::XENMEM_decrease_reservation | abi::XENMEM_populate_physmap => {
             pending::finish_first(args)?;
@@ -76,5 +80,12 @@ fn asked_domain(cur: &Vcpu, at: u64) -> Result<DomainRef, Errno> {
 
 /// The same call again, with `done` extents done.
 fn again(args: &[u64; 6], command: u32, done: u64) -> Stop {
-    Stop::Again([command as u64 | done << EXTENT_SHIFT, args[1], args[2], args[3], args[4], args[5]])
+    Stop::Again([
+        command as u64 | done << EXTENT_SHIFT,
+        args[1],
+        args[2],
+        args[3],
+        args[4],
+        args[5],
+    ])
 }

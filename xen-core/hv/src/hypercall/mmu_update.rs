@@ -16,8 +16,8 @@ use xen_abi::Errno;
 use xen_logic::pte::Pte;
 
 mod parties;
-pub(super) use parties::{DomainRef, named_domain};
 use parties::Parties;
+pub(super) use parties::{DomainRef, named_domain};
 
 /// Set in the count when a call is continued: `pdone` holds what earlier parts did.
 pub(super) const PREEMPTED: u64 = 1 << 31;
@@ -68,7 +68,7 @@ fn one_l1(cur: &'static Vcpu, request: &abi::mmu_update) -> Option<Outcome> {
     typing::release(table, &mut Budget::unlimited());
     trace::count(trace::Counter::PtUpdates);
     match done {
-        Ok(_) => Some(Ok(0)),
+        Ok(()) => Some(Ok(0)),
         // Not done, and not to be refused: it is tried again in full.
         Err(Fail::Again) => None,
         Err(Fail::Errno(errno)) => {
@@ -81,9 +81,19 @@ fn one_l1(cur: &'static Vcpu, request: &abi::mmu_update) -> Option<Outcome> {
 #[inline(never)]
 fn many(cur: &'static Vcpu, args: &[u64; 6]) -> Outcome {
     pending::finish_first(args)?;
-    let parties = Parties::find(cur, args[3])?;
+    let parties;
+    let scope = if args[3] == abi::DOMID_SELF as u64 {
+        Scope::own(cur.domain())
+    } else {
+        parties = Parties::find(cur, args[3])?;
+        parties.scope()
+    };
     let count = args[1] as u32 as u64 & !PREEMPTED;
-    let mut call = Call { scope: parties.scope(), table: None, budget: Budget::limited() };
+    let mut call = Call {
+        scope,
+        table: None,
+        budget: Budget::limited(),
+    };
     let (done, result) = call.run(GuestPtr::new(args[0]), count);
     call.leave_table();
     trace::add(trace::Counter::PtUpdates, done);
@@ -108,7 +118,14 @@ pub(super) fn finish(args: &[u64; 6], done: u64, count: u64, result: Result<(), 
         Err(Fail::Errno(errno)) => Err(Stop::Errno(errno)),
         Err(Fail::Again) => {
             let next = args[0].wrapping_add(done * size);
-            Err(Stop::Again([next, (count - done) | PREEMPTED, args[2], args[3], args[4], args[5]]))
+            Err(Stop::Again([
+                next,
+                (count - done) | PREEMPTED,
+                args[2],
+                args[3],
+                args[4],
+                args[5],
+            ]))
         }
     }
 }
@@ -117,7 +134,10 @@ impl Call<'_> {
     /// Carries out requests until one fails or the time is up; answers how many are done.
     fn run(&mut self, requests: GuestPtr<abi::mmu_update>, count: u64) -> (u64, Result<(), Fail>) {
         if count == 1 {
-            let result = requests.read().map_err(Fail::Errno).and_then(|request| self.one(&request));
+            let result = requests
+                .read()
+                .map_err(Fail::Errno)
+                .and_then(|request| self.one(&request));
             return (result.is_ok() as u64, result);
         }
         let mut batch = [abi::mmu_update { ptr: 0, val: 0 }; BATCH];
@@ -164,12 +184,12 @@ impl Call<'_> {
         let (info, typ) = self.take_table(Mfn(at >> 12))?;
         let new = Pte(request.val);
         match typ {
-            Type::L1 => update::update_l1(info.word(index), new, mode, &self.scope).map(drop),
+            Type::L1 => update::update_l1(info.word(index), new, mode, &self.scope),
             Type::Writable => {
                 info.word(index).store(new.0, Relaxed);
                 Ok(())
             }
-            _ => update::update_table(info, index, typ.level(), new, mode, self.scope.table, &mut self.budget).map(drop),
+            _ => update::update_table(info, index, typ.level(), new, mode, self.scope.table, &mut self.budget),
         }
     }
 
@@ -185,7 +205,11 @@ impl Call<'_> {
         let info = typing::ram(mfn.0)?;
         let word = info.type_word();
         // A table that is not in use, nor parked on its way there, is memory like any other.
-        let typ = if word.typ().is_page_table() && word.holds_reference() { word.typ() } else { Type::Writable };
+        let typ = if word.typ().is_page_table() && word.holds_reference() {
+            word.typ()
+        } else {
+            Type::Writable
+        };
         typing::acquire(info, typ, self.scope.table, false, &mut self.budget)?;
         self.table = Some(Table { info, typ });
         Ok((info, typ))
@@ -208,5 +232,11 @@ impl Call<'_> {
 
 #[cold]
 fn failed(request: &abi::mmu_update, errno: Errno) {
-    limited!(log::Level::Warn, "mmu_update {:#x} = {:#018x}: -{}", request.ptr, request.val, errno.name());
+    limited!(
+        log::Level::Warn,
+        "mmu_update {:#x} = {:#018x}: -{}",
+        request.ptr,
+        request.val,
+        errno.name()
+    );
 }

@@ -167,7 +167,9 @@ pub(super) fn cpus_of_vcpus(domain: &Domain, bitmap: u64) -> Result<u64, Errno> 
     for word in 0..words {
         let bits = GuestPtr::<u64>::new(bitmap).at(word).read()?;
         for id in crate::arch::x86::mailbox::bits(bits) {
-            let Some(vcpu) = domain.vcpu(word as u32 * 64 + id as u32) else { continue };
+            let Some(vcpu) = domain.vcpu(word as u32 * 64 + id as u32) else {
+                continue;
+            };
             match vcpu.loaded_on.load(Acquire) {
                 // On no CPU, or on its way to one, which may be any that the domain has been on.
                 u32::MAX => cpus |= domain.dirty_cpus.load(SeqCst),
@@ -181,5 +183,12 @@ pub(super) fn cpus_of_vcpus(domain: &Domain, bitmap: u64) -> Result<u64, Errno> 
 
 #[cold]
 fn failed(op: &abi::mmuext_op, errno: Errno) {
-    limited!(log::Level::Warn, "mmuext_op {} ({:#x}, {:#x}): -{}", op.cmd, op.arg1, op.arg2, errno.name());
+    limited!(
+        log::Level::Warn,
+        "mmuext_op {} ({:#x}, {:#x}): -{}",
+        op.cmd,
+        op.arg1,
+        op.arg2,
+        errno.name()
+    );
 }

@@ -2,11 +2,13 @@
 
 use super::{Outcome, Stop};
 use crate::arch::x86::{apic, power, smp};
+use crate::boot;
 use crate::domain::Vcpu;
 use crate::guest::GuestPtr;
 use crate::mm;
 use crate::time;
 use xen_abi::*;
+use xen_logic::e820::Kind;
 
 /// Where BIOS keeps the state of the keyboard's shift keys.
 const BIOS_KEYBOARD_FLAGS: u64 = 0x417;
@@ -76,8 +78,14 @@ fn firmware_info(info: &mut xenpf_firmware_info) -> Result<(), Errno> {
         XEN_FW_DISK_INFO | XEN_FW_DISK_MBR_SIGNATURE | XEN_FW_VBEDDC_INFO => Err(Errno::ESRCH),
         XEN_FW_KBD_SHIFT_FLAGS if info.index != 0 => Err(Errno::ESRCH),
         XEN_FW_KBD_SHIFT_FLAGS => {
-            // SAFETY: the BIOS data area is ordinary memory in the first MiB, which the direct map has.
-            let flags = unsafe { mm::directmap(BIOS_KEYBOARD_FLAGS).read_volatile() };
+            // Some firmware keeps the first page to itself: then the direct map has it not, and no key is held.
+            let is_mapped = boot::memory_map().covers(0, mm::layout::PAGE_SIZE, Kind::RAM);
+            let flags = if is_mapped {
+                // SAFETY: the BIOS data area is in the first page, which is RAM and so in the direct map.
+                unsafe { mm::directmap(BIOS_KEYBOARD_FLAGS).read_volatile() }
+            } else {
+                0
+            };
             info.u[0] = info.u[0] & !0xff | flags as u64;
             Ok(())
         }

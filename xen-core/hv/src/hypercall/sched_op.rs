@@ -63,7 +63,11 @@ fn poll(cur: &'static Vcpu, ask: &sched_poll) -> Result<(), Errno> {
     }
     let ports = GuestPtr::<evtchn_port_t>::new(ask.ports);
     let only = if ask.nr_ports == 1 {
-        ports.read()?
+        match ports.read()? {
+            // Never a port; and a vcpu that polls 0 would pass for one that does not poll, and not be counted out.
+            0 => return Err(Errno::EINVAL),
+            port => port,
+        }
     } else {
         event::POLL_ANY
     };

@@ -71,7 +71,7 @@ fn change(va: u64, entry: Pte, scope: &Scope) -> Result<(), Fail> {
     let table = typing::acquire_valid(slot.table.mfn(), Type::L1, scope.table).ok_or(Fail::Errno(Errno::EINVAL))?;
     let done = update::update_l1(slot.word(), entry, Mode::Replace, scope);
     typing::release(table, &mut Budget::unlimited());
-    done.map(drop)
+    done
 }
 
 /// Flushes as the low bits of the flags say, on the CPUs that the rest says: none (this one), all, or a bitmap of
@@ -98,5 +98,9 @@ fn flush_as_asked(cur: &Vcpu, va: u64, flags: u64) -> Result<(), Errno> {
 
 #[cold]
 fn failed(va: u64, entry: u64, errno: Errno) {
-    limited!(log::Level::Warn, "update_va_mapping {va:#x} = {entry:#018x}: -{}", errno.name());
+    limited!(
+        log::Level::Warn,
+        "update_va_mapping {va:#x} = {entry:#018x}: -{}",
+        errno.name()
+    );
 }

@@ -23,6 +23,10 @@ pub struct AllocFlags {
     pub max_addr_bits: u32,
 }
 
+/// Frames that a guest cannot take by asking for more memory (4 MiB): what the hypervisor allocates to serve a guest
+/// is small, but much of it (tree nodes, tables for device mappings) has no way to fail.
+pub const RESERVE: u64 = 1024;
+
 static FREE: Mutex<Buddy> = Mutex::new(Buddy::new());
 
 /// The free lists' memory: the entries of free frames.
@@ -32,7 +36,13 @@ impl Frames for FrameTable {
     fn block(&self, mfn: u32) -> Option<(u8, Marks)> {
         let info = frame::info(Mfn(mfn as u64))?;
         let (order, dirty) = info.owner().as_free_block()?;
-        Some((order, Marks { dirty, epoch: info.epoch() }))
+        Some((
+            order,
+            Marks {
+                dirty,
+                epoch: info.epoch(),
+            },
+        ))
     }
 
     fn set_block(&mut self, mfn: u32, block: Option<(u8, Marks)>) {
@@ -52,7 +62,9 @@ impl Frames for FrameTable {
     }
 
     fn set_links(&mut self, mfn: u32, (prev, next): (u32, u32)) {
-        frame::entry(Mfn(mfn as u64)).link.store(prev as u64 | (next as u64) << 32, Relaxed);
+        frame::entry(Mfn(mfn as u64))
+            .link
+            .store(prev as u64 | (next as u64) << 32, Relaxed);
     }
 
     fn newer(&self, a: u32, b: u32) -> u32 {
@@ -64,7 +76,8 @@ impl Frames for FrameTable {
 pub fn add_region(start: u64, end: u64) {
     let end = end.min(frame::limit()).min(NIL as u64);
     if start < end {
-        FREE.lock().add_region(&mut FrameTable, start as u32, end as u32, Marks::default());
+        FREE.lock()
+            .add_region(&mut FrameTable, start as u32, end as u32, Marks::default());
     }
 }
 
@@ -74,9 +87,22 @@ pub fn free_frames() -> u64 {
 }
 
 /// Takes a block, free of translations, and says whether it must be scrubbed.
-fn take(order: u32, max_addr_bits: u32) -> Option<(Mfn, bool)> {
-    let bits = if max_addr_bits == 0 { 32 } else { max_addr_bits.saturating_sub(12) };
-    let (mfn, marks) = FREE.lock().alloc(&mut FrameTable, u8::try_from(order).ok()?, bits)?;
+///
+/// At least `keep` frames stay free.
+fn take(order: u32, max_addr_bits: u32, keep: u64) -> Option<(Mfn, bool)> {
+    let bits = if max_addr_bits == 0 {
+        32
+    } else {
+        max_addr_bits.saturating_sub(12)
+    };
+    let order = u8::try_from(order).ok().filter(|order| *order <= MAX_ORDER)?;
+    let (mfn, marks) = {
+        let mut free = FREE.lock();
+        if free.free_frames() < keep + (1 << order) {
+            return None;
+        }
+        free.alloc(&mut FrameTable, order, bits)?
+    };
     flush::flush_freed(marks.epoch);
     Some((Mfn(mfn as u64), marks.dirty))
 }
@@ -90,7 +116,7 @@ pub fn scrub(mfn: Mfn, order: u32) {
 
 /// Takes 2^`order` frames for the hypervisor, filled with zeros.
 pub fn alloc_pages(order: u32, flags: AllocFlags) -> Option<Mfn> {
-    let (mfn, _) = take(order, flags.max_addr_bits)?;
+    let (mfn, _) = take(order, flags.max_addr_bits, 0)?;
     scrub(mfn, order);
     Some(mfn)
 }
@@ -103,27 +129,33 @@ pub fn alloc_table() -> Option<Mfn> {
 /// Gives back what [`alloc_pages`] gave.
 pub fn free_pages(mfn: Mfn, order: u32) {
     let epoch = frame::entry(mfn).epoch();
-    FREE.lock().free(&mut FrameTable, mfn.0 as u32, order as u8, Marks { dirty: true, epoch });
+    FREE.lock()
+        .free(&mut FrameTable, mfn.0 as u32, order as u8, Marks { dirty: true, epoch });
 }
 
 /// Takes `frames` more for the domain's account.
 fn charge(domain: &Domain, frames: u64) -> Result<(), Errno> {
     let max = domain.mm.max_pages.load(Relaxed);
     let more = |tot: u64| tot.checked_add(frames).filter(|tot| *tot <= max);
-    domain.mm.tot_pages.fetch_update(AcqRel, Acquire, more).map(drop).map_err(|_| Errno::ENOMEM)
+    domain
+        .mm
+        .tot_pages
+        .fetch_update(AcqRel, Acquire, more)
+        .map(drop)
+        .map_err(|_| Errno::ENOMEM)
 }
 
 /// Gives 2^`order` frames to the domain, with addresses of at most `addr_bits` bits (0: no limit). Their contents are
-/// nobody else's, but not necessarily zero.
+/// nobody else's, but not necessarily zero. `keep` frames stay free.
 ///
 /// # Errors
 /// `ENOMEM` if the domain may not have more, or there are no such frames.
-pub fn alloc_domain_pages(domain: &Domain, order: u32, addr_bits: u32) -> Result<Mfn, Errno> {
+pub fn alloc_domain_pages(domain: &Domain, order: u32, addr_bits: u32, keep: u64) -> Result<Mfn, Errno> {
     if order > MAX_ORDER as u32 {
         return Err(Errno::ENOMEM);
     }
     charge(domain, 1 << order)?;
-    match alloc_uncharged(order, addr_bits) {
+    match alloc_uncharged(order, addr_bits, keep) {
         Some(mfn) => {
             assign_block(mfn, order, domain);
             Ok(mfn)
@@ -136,8 +168,9 @@ pub fn alloc_domain_pages(domain: &Domain, order: u32, addr_bits: u32) -> Result
 }
 
 /// Takes 2^`order` frames that are to be given to a domain by [`assign_block`], against others that it gives up.
-pub fn alloc_uncharged(order: u32, addr_bits: u32) -> Option<Mfn> {
-    let (mfn, dirty) = take(order, addr_bits)?;
+/// `keep` frames stay free.
+pub fn alloc_uncharged(order: u32, addr_bits: u32, keep: u64) -> Option<Mfn> {
+    let (mfn, dirty) = take(order, addr_bits, keep)?;
     if dirty {
         scrub(mfn, order);
     }

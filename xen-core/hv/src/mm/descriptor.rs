@@ -5,8 +5,8 @@
 
 use super::frame::{self, Mfn, Type, TypedRef};
 use super::layout::PAGE_SIZE;
-use super::{alloc, pt};
 use super::perdomain::flush_window_page;
+use super::{alloc, pt};
 use crate::arch::x86::gdt;
 use crate::arch::x86::percpu::{cpu_id, current};
 use crate::domain::Vcpu;
@@ -113,7 +113,11 @@ pub fn update(cur: &Vcpu, maddr: u64, value: u64) -> Result<(), Errno> {
     let fixed = descriptor::fix(value).filter(|_| maddr % 8 == 0).ok_or(Errno::EINVAL)?;
     let mfn = Mfn(maddr >> 12);
     let word = frame::info(mfn).ok_or(Errno::EINVAL)?.type_word();
-    let typ = if word.typ() == Type::SegDesc && word.count() != 0 { Type::SegDesc } else { Type::Writable };
+    let typ = if word.typ() == Type::SegDesc && word.count() != 0 {
+        Type::SegDesc
+    } else {
+        Type::Writable
+    };
     let page = frame::get_page_type(mfn, cur.domain(), typ)?;
     page.info().word((maddr as usize & 0xfff) >> 3).store(fixed, Relaxed);
     Ok(())

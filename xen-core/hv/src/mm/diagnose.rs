@@ -36,7 +36,11 @@ pub(super) fn refused(info: &'static FrameInfo, want: Type, found: TypeWord) {
 /// A frame is not the domain's.
 #[cold]
 pub(super) fn not_owned(info: &'static FrameInfo, want: Type, domain: &Domain) {
-    limited!(log::Level::Warn, "d{}: not its own: {info:?}, wanted as {want:?}", domain.id);
+    limited!(
+        log::Level::Warn,
+        "d{}: not its own: {info:?}, wanted as {want:?}",
+        domain.id
+    );
 }
 
 /// A device frame is not for this domain.
@@ -48,7 +52,10 @@ pub(super) fn device_refused(mfn: Mfn, domain: &Domain) {
 /// An entry has bits it must not have.
 #[cold]
 pub(super) fn forbidden(entry: Pte, level: u8, bits: u64) {
-    limited!(log::Level::Warn, "level {level} entry {entry:?}: forbidden bits {bits:#x}");
+    limited!(
+        log::Level::Warn,
+        "level {level} entry {entry:?}: forbidden bits {bits:#x}"
+    );
 }
 
 /// A table's check ended at an entry.
@@ -69,7 +76,11 @@ pub(super) fn failed_at(at: &Where, domain: &Domain) {
 /// A descriptor that a guest must not have.
 #[cold]
 pub(super) fn bad_descriptor(info: &FrameInfo, index: usize, value: u64) {
-    limited!(log::Level::Warn, "descriptor page {}: entry {index} is {value:#018x}", info.mfn());
+    limited!(
+        log::Level::Warn,
+        "descriptor page {}: entry {index} is {value:#018x}",
+        info.mfn()
+    );
 }
 
 /// Names the writable mappings of a frame in tables that are in use: the first few, by a look at every table.
@@ -91,7 +102,11 @@ fn show_mappings(mfn: Mfn) {
         for index in 0..ENTRIES as usize {
             let entry = Pte(table.word(index).load(Relaxed));
             if entry.is_present() && entry.is_writable() && entry.mfn() == mfn.0 {
-                limited!(log::Level::Warn, "  writable by entry {index} of level 1 table {}: {entry:?}", table.mfn());
+                limited!(
+                    log::Level::Warn,
+                    "  writable by entry {index} of level 1 table {}: {entry:?}",
+                    table.mfn()
+                );
                 shown += 1;
             }
         }

@@ -27,19 +27,39 @@ impl Target {
     }
 }
 
-/// Finds the page-table entry that the guest kernel sees at `va`, in the 8 bytes around it: `None` if `va` is not
-/// mapped read-only to a page table of the domain's.
-pub fn find(cur: &'static Vcpu, va: u64) -> Option<Target> {
-    let mapping = Pte(pt::find_l1(va)?.word().load(Relaxed));
-    if !mapping.is_present() || mapping.is_writable() {
-        return None;
+/// What stands at a guest kernel's address.
+pub enum Found {
+    /// A page-table entry of the domain's, which it has mapped read-only.
+    Entry(Target),
+    /// Something else, mapped by this level-1 entry.
+    Other(Pte),
+    /// Nothing.
+    Nothing,
+}
+
+/// Finds what the guest kernel sees in the 8 bytes around `va`.
+#[inline]
+pub fn find(cur: &'static Vcpu, va: u64) -> Found {
+    let Some(slot) = pt::find_l1_from(cur.hot.kernel_cr3.load(Relaxed), va) else {
+        return Found::Nothing;
+    };
+    let mapping = Pte(slot.word().load(Relaxed));
+    if !mapping.is_present() {
+        return Found::Nothing;
     }
-    let table = frame::any(Mfn(mapping.mfn()))?;
+    let Some(table) = frame::any(Mfn(mapping.mfn())) else {
+        return Found::Other(mapping);
+    };
     let word = table.type_word();
-    if !word.typ().is_page_table() || !word.is_valid() || !table.is_owned_by(cur.domain()) {
-        return None;
+    let is_table = word.typ().is_page_table() && word.is_valid() && table.is_owned_by(cur.domain());
+    if mapping.is_writable() || !is_table {
+        return Found::Other(mapping);
     }
-    Some(Target { table, index: (va as usize & 0xfff) >> 3, typ: word.typ() })
+    Found::Entry(Target {
+        table,
+        index: (va as usize & 0xfff) >> 3,
+        typ: word.typ(),
+    })
 }
 
 /// Replaces the entry by `new`. With `old`, only if it is that; otherwise `EAGAIN`, and the guest executes the
@@ -62,7 +82,7 @@ pub fn write(cur: &'static Vcpu, target: Target, old: Option<u64>, new: u64) -> 
         update::update_table(table, index, typ.level(), Pte(new), mode, cur.domain(), budget)
     };
     typing::release(table, budget);
-    done.map(drop).map_err(Fail::errno)
+    done.map_err(Fail::errno)
 }
 
 /// Replaces the entry by `new` if it is `old`: [`write()`], with a short way for level 1, where nearly all of them are.
@@ -74,12 +94,11 @@ pub fn exchange(cur: &'static Vcpu, target: Target, old: u64, new: u64) -> Resul
     if target.typ != Type::L1 {
         return write(cur, target, Some(old), new);
     }
-    let budget = &mut Budget::unlimited();
     let domain = cur.domain();
-    typing::acquire(target.table, Type::L1, domain, false, budget).map_err(Fail::errno)?;
     trace::count(trace::Counter::PtWrites);
+    typing::acquire_valid(target.table.mfn(), Type::L1, domain).ok_or(Errno::EAGAIN)?;
     let done = exchange_l1(target.table.word(target.index), Pte(old), Pte(new), &Scope::own(domain));
-    typing::release(target.table, budget);
+    typing::release(target.table, &mut Budget::unlimited());
     done.map_err(Fail::errno)
 }
 

@@ -43,7 +43,11 @@ pub fn epoch_now() -> u32 {
 /// The newer of two stamps.
 pub fn newer(a: u32, b: u32) -> u32 {
     let now = epoch_now();
-    if now.wrapping_sub(a) <= now.wrapping_sub(b) { a } else { b }
+    if now.wrapping_sub(a) <= now.wrapping_sub(b) {
+        a
+    } else {
+        b
+    }
 }
 
 /// May CPU `cpu` remember translations of the time of this stamp?
@@ -57,7 +61,9 @@ pub fn needs_flush(stamp: u32, cpu: usize) -> bool {
 
 /// The CPUs of `mask` that may remember translations of the time of this stamp.
 pub fn stale(stamp: u32, mask: u64) -> u64 {
-    mailbox::bits(mask).filter(|cpu| needs_flush(stamp, *cpu)).fold(0, |stale, cpu| stale | 1 << cpu)
+    mailbox::bits(mask)
+        .filter(|cpu| needs_flush(stamp, *cpu))
+        .fold(0, |stale, cpu| stale | 1 << cpu)
 }
 
 /// Starts an epoch for a flush that this CPU is about to do, and then does it by loading `cr3`.
@@ -100,7 +106,11 @@ pub fn serve(scope: Scope) {
 pub fn flush_mask(mask: u64, scope: Scope) {
     let here = 1 << percpu::cpu_id();
     if mask & !here != 0 {
-        trace::record(trace::Kind::Flush, mask, if let Scope::Page(va) = scope { va } else { u64::MAX });
+        trace::record(
+            trace::Kind::Flush,
+            mask,
+            if let Scope::Page(va) = scope { va } else { u64::MAX },
+        );
         mailbox::request(mask & !here, mailbox::Request::Flush(scope));
     }
     if mask & here != 0 {
@@ -122,7 +132,11 @@ pub fn flush_va(va: u64, mask: u64) {
 /// the owner mapped it.
 #[cold]
 pub(super) fn flush_stale(info: &FrameInfo, owner: &Domain, foreign: bool) {
-    let may_hold = if foreign { smp::online_mask() } else { owner.dirty_cpus.load(Ordering::SeqCst) };
+    let may_hold = if foreign {
+        smp::online_mask()
+    } else {
+        owner.dirty_cpus.load(Ordering::SeqCst)
+    };
     let mask = stale(info.epoch(), may_hold);
     if mask != 0 {
         flush_tlb_mask(mask);

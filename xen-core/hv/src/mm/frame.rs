@@ -54,7 +54,11 @@ impl Owner {
     /// The owning domain's number, if a domain owns it.
     #[inline]
     pub const fn domain_id(self) -> Option<u16> {
-        if self.0 & Self::DOMAIN != 0 { Some(self.0 as u16) } else { None }
+        if self.0 & Self::DOMAIN != 0 {
+            Some(self.0 as u16)
+        } else {
+            None
+        }
     }
 
     /// Stands in the first frame of a free block.
@@ -84,7 +88,9 @@ impl Word for Cell {
 
     #[inline(always)]
     fn exchange(&self, old: u64, new: u64) -> Result<(), u64> {
-        self.0.compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire).map(drop)
+        self.0
+            .compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire)
+            .map(drop)
     }
 }
 
@@ -300,7 +306,11 @@ pub fn get_page_of(mfn: Mfn, owner: Owner) -> Result<PageRef, Errno> {
         return Err(Errno::EINVAL);
     }
     let page = PageRef(info);
-    if info.owner() == owner { Ok(page) } else { Err(Errno::EINVAL) }
+    if info.owner() == owner {
+        Ok(page)
+    } else {
+        Err(Errno::EINVAL)
+    }
 }
 
 /// Takes a use of a frame of `domain` as `typ`. Not for page tables of unknown contents: it does not stop in between.

@@ -46,7 +46,11 @@ pub fn is_empty() -> bool {
 /// `Again`.
 #[inline]
 pub fn finish_first(again: &[u64; 6]) -> Result<(), Stop> {
-    if is_empty() || finish(&mut Budget::limited()) { Ok(()) } else { Err(Stop::Again(*again)) }
+    if is_empty() || finish(&mut Budget::limited()) {
+        Ok(())
+    } else {
+        Err(Stop::Again(*again))
+    }
 }
 
 /// Works on the list until nothing is outstanding; `false` if the budget ended.

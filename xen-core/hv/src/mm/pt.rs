@@ -13,8 +13,10 @@ use super::frame::{self, FrameInfo, Mfn, Owner};
 use super::typing::{self, Budget, Fail};
 use super::{paging, pending};
 use crate::arch::x86::percpu::current;
+use crate::arch::x86::table_scan::{GROUP, none_present};
 use crate::domain::Domain;
 use crate::irq;
+use crate::mm::layout::{HOLE_FIRST_SLOT, HOLE_LAST_SLOT};
 use crate::trace;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use xen_abi::Errno;
@@ -51,19 +53,31 @@ impl<'a> Scope<'a> {
     /// A domain's own table with its own frames.
     #[inline]
     pub fn own(domain: &'a Domain) -> Self {
-        Self { table: domain, frames: domain, owner: Owner::domain(domain.id) }
+        Self {
+            table: domain,
+            frames: domain,
+            owner: Owner::domain(domain.id),
+        }
     }
 
     /// Frames of another domain in `table`'s tables.
     #[inline]
     pub fn foreign(table: &'a Domain, frames: &'a Domain) -> Self {
-        Self { table, frames, owner: Owner::domain(frames.id) }
+        Self {
+            table,
+            frames,
+            owner: Owner::domain(frames.id),
+        }
     }
 
     /// The hypervisor's shared frames, or device frames.
     #[inline]
     pub fn special(table: &'a Domain, owner: Owner) -> Self {
-        Self { table, frames: table, owner }
+        Self {
+            table,
+            frames: table,
+            owner,
+        }
     }
 
     #[inline]
@@ -107,9 +121,19 @@ fn hold_l1_slowly(entry: Pte, scope: &Scope) -> Result<Pte, Fail> {
     let Some(info) = frame::info(Mfn(entry.mfn())) else {
         return hold_device(entry, scope);
     };
-    let entry = if entry.has_cache_type() && !scope.table.privileged { entry.write_back() } else { entry };
+    let entry = if entry.has_cache_type() && !scope.table.privileged {
+        entry.write_back()
+    } else {
+        entry
+    };
     if entry.is_writable() && scope.owner.domain_id().is_some() {
-        typing::acquire(info, Type::Writable, scope.frames, scope.is_foreign(), &mut Budget::unlimited())?;
+        typing::acquire(
+            info,
+            Type::Writable,
+            scope.frames,
+            scope.is_foreign(),
+            &mut Budget::unlimited(),
+        )?;
         return Ok(entry);
     }
     hold_read_only(info, entry, scope)
@@ -138,7 +162,11 @@ fn hold_device(entry: Pte, scope: &Scope) -> Result<Pte, Fail> {
         diagnose::device_refused(mfn, scope.table);
         return Err(Fail::Errno(Errno::EPERM));
     }
-    Ok(if irq::mmio_read_only(mfn) { entry.read_only() } else { entry })
+    Ok(if irq::mmio_read_only(mfn) {
+        entry.read_only()
+    } else {
+        entry
+    })
 }
 
 /// Drops what a level-1 entry held.
@@ -148,7 +176,9 @@ pub fn drop_l1(entry: Pte) {
         return;
     }
     // Whether a frame is RAM never changes, so this finds what holding found.
-    let Some(info) = frame::info(Mfn(entry.mfn())) else { return };
+    let Some(info) = frame::info(Mfn(entry.mfn())) else {
+        return;
+    };
     if entry.is_writable() {
         // A use as writable is never a page table's, so nothing is left to undo.
         cells::put_type(info);
@@ -183,7 +213,11 @@ pub(super) fn validate(
     domain: &Domain,
     budget: &mut Budget,
 ) -> Result<(), Fail> {
-    let checked = if level == 1 { check_l1(table, domain) } else { check_table(table, level, resume, domain, budget) };
+    let checked = if level == 1 {
+        check_l1(table, domain)
+    } else {
+        check_table(table, level, resume, domain, budget)
+    };
     match checked {
         Ok(()) => {
             if level == 4 {
@@ -196,11 +230,24 @@ pub(super) fn validate(
             Ok(())
         }
         Err((at, Fail::Again)) => {
-            cells::finish(table, Finish::Parked { resume: at, keep: false });
+            cells::finish(
+                table,
+                Finish::Parked {
+                    resume: at,
+                    keep: false,
+                },
+            );
             Err(Fail::Again)
         }
         Err((at, fail)) => {
-            diagnose::failed_at(&Where { table, level, index: at }, domain);
+            diagnose::failed_at(
+                &Where {
+                    table,
+                    level,
+                    index: at,
+                },
+                domain,
+            );
             if !typing::unwind(table, Type::of_level(level).unwrap_or(Type::None), at, budget) {
                 pending::push(table);
             }
@@ -209,39 +256,54 @@ pub(super) fn validate(
     }
 }
 
-/// Calls `visit` for each present entry of a table below `end`, until it fails.
+/// The groups of entries of a table; those without a present entry are passed over.
 #[inline(always)]
-fn each_present<E>(
-    table: &'static FrameInfo,
-    end: u16,
-    mut visit: impl FnMut(u16, &AtomicU64, Pte) -> Result<(), E>,
-) -> Result<(), E> {
-    // Most entries of most tables are empty: eight are looked at together.
-    for (n, group) in table.words().chunks_exact(8).enumerate() {
-        let any = group.iter().fold(0, |all, word| all | word.load(Relaxed));
-        if any & pte::PRESENT == 0 {
+fn groups(table: &FrameInfo) -> &'static [[AtomicU64; GROUP]] {
+    table.words().as_chunks().0
+}
+
+/// Checks a whole level-1 table: in one go, since that is a portion of work.
+fn check_l1(table: &'static FrameInfo, domain: &Domain) -> Result<(), (u16, Fail)> {
+    let scope = Scope::own(domain);
+    for (n, group) in groups(table).iter().enumerate() {
+        if none_present(group) {
             continue;
         }
-        for (index, word) in (n as u16 * 8..end).zip(group) {
+        for (index, word) in group.iter().enumerate() {
             let entry = Pte(word.load(Relaxed));
-            if entry.is_present() {
-                visit(index, word, entry)?;
+            if !entry.is_present() {
+                continue;
+            }
+            let at = |fail| ((n * GROUP + index) as u16, fail);
+            let stored = hold_l1(pte::adjust(entry, 1), &scope).map_err(at)?;
+            if stored != entry {
+                word.store(stored.0, Relaxed);
             }
         }
     }
     Ok(())
 }
 
-/// Checks a whole level-1 table: in one go, since that is a portion of work.
-fn check_l1(table: &'static FrameInfo, domain: &Domain) -> Result<(), (u16, Fail)> {
-    let scope = Scope::own(domain);
-    each_present(table, ENTRIES, |index, word, entry| {
-        let stored = hold_l1(pte::adjust(entry, 1), &scope).map_err(|fail| (index, fail))?;
-        if stored != entry {
-            word.store(stored.0, Relaxed);
+/// Drops what the entries of a busy level-1 table below `resume` hold: in one go.
+fn drop_l1_entries(table: &'static FrameInfo, resume: u16) {
+    if resume < ENTRIES {
+        // The check ended at this entry.
+        let held = &table.words()[..resume as usize];
+        return held.iter().for_each(|word| drop_l1(Pte(word.load(Relaxed))));
+    }
+    for group in groups(table) {
+        if !none_present(group) {
+            group.iter().for_each(|word| drop_l1(Pte(word.load(Relaxed))));
         }
-        Ok(())
-    })
+    }
+}
+
+/// Empties the slots of a busy L4 table that are not the guest's, so that they are passed over, and so that a guest
+/// which reads the table later does not learn where our tables are.
+fn clear_hole(table: &'static FrameInfo) {
+    for index in HOLE_FIRST_SLOT..=HOLE_LAST_SLOT {
+        table.word(index).store(0, Relaxed);
+    }
 }
 
 /// Makes sure that the last entry which holds something holds a valid table.
@@ -255,7 +317,9 @@ fn revive_last(
     domain: &Domain,
     budget: &mut Budget,
 ) -> Result<(), Fail> {
-    let Some(last) = resume.checked_sub(1) else { return Ok(()) };
+    let Some(last) = resume.checked_sub(1) else {
+        return Ok(());
+    };
     let entry = Pte(table.word(last as usize).load(Relaxed));
     if !entry.is_present() || (level == 4 && !pte::is_guest_l4_slot(last as usize)) {
         return Ok(());
@@ -273,22 +337,28 @@ fn check_table(
     budget: &mut Budget,
 ) -> Result<(), (u16, Fail)> {
     revive_last(table, level, resume, domain, budget).map_err(|fail| (resume, fail))?;
-    for index in resume..ENTRIES {
-        if level == 4 && !pte::is_guest_l4_slot(index as usize) {
+    if level == 4 {
+        clear_hole(table);
+    }
+    let mut index = resume;
+    while index < ENTRIES {
+        if index as usize % GROUP == 0 && none_present(&groups(table)[index as usize / GROUP]) {
+            index += GROUP as u16;
             continue;
         }
         let word = table.word(index as usize);
         let entry = Pte(word.load(Relaxed));
+        index += 1;
         if !entry.is_present() {
             continue;
         }
         let stored = pte::adjust(entry, level);
-        hold_table(stored, level, domain, budget).map_err(|fail| (index, fail))?;
+        hold_table(stored, level, domain, budget).map_err(|fail| (index - 1, fail))?;
         if stored != entry {
             word.store(stored.0, Relaxed);
         }
-        if budget.spend(1) && index + 1 < ENTRIES {
-            return Err((index + 1, Fail::Again));
+        if budget.spend(1) && index < ENTRIES {
+            return Err((index, Fail::Again));
         }
     }
     Ok(())
@@ -298,39 +368,35 @@ fn check_table(
 ///
 /// # Errors
 /// If the budget ended: the first entry that holds nothing any more.
-pub(super) fn drop_entries(
-    table: &'static FrameInfo,
-    level: u8,
-    resume: u16,
-    budget: &mut Budget,
-) -> Result<(), u16> {
+pub(super) fn drop_entries(table: &'static FrameInfo, level: u8, resume: u16, budget: &mut Budget) -> Result<(), u16> {
     if level == 1 {
-        let Ok(()) = each_present(table, resume, |_, _, entry| {
-            drop_l1(entry);
-            Ok::<(), core::convert::Infallible>(())
-        });
+        drop_l1_entries(table, resume);
         budget.spend(ENTRIES as u32);
         return Ok(());
     }
     if level == 4 {
-        // No use of it as a root is left: the guest may read it soon, and need not learn where our tables are.
-        (0..ENTRIES as usize).filter(|&n| !pte::is_guest_l4_slot(n)).for_each(|n| table.word(n).store(0, Relaxed));
+        clear_hole(table);
     }
-    for index in (0..resume).rev() {
-        if level == 4 && !pte::is_guest_l4_slot(index as usize) {
+    let mut left = resume;
+    while left > 0 {
+        if left as usize % GROUP == 0 && none_present(&groups(table)[left as usize / GROUP - 1]) {
+            left -= GROUP as u16;
             continue;
         }
-        let entry = Pte(table.word(index as usize).load(Relaxed));
+        left -= 1;
+        let entry = Pte(table.word(left as usize).load(Relaxed));
         if !entry.is_present() {
             continue;
         }
-        let Some(child) = frame::info(Mfn(entry.mfn())) else { continue };
+        let Some(child) = frame::info(Mfn(entry.mfn())) else {
+            continue;
+        };
         if !typing::release_or_keep(child, budget) {
             // The child is parked, and this entry still holds it.
-            return Err(index + 1);
+            return Err(left + 1);
         }
-        if budget.spend(1) && index > 0 {
-            return Err(index);
+        if budget.spend(1) && left > 0 {
+            return Err(left);
         }
     }
     Ok(())
@@ -381,5 +447,8 @@ pub fn find_l1_from(cr3: u64, va: u64) -> Option<Slot> {
             return None;
         }
     }
-    Some(Slot { table, index: pte::index(va, 1) })
+    Some(Slot {
+        table,
+        index: pte::index(va, 1),
+    })
 }

@@ -4,8 +4,8 @@
 //! never undone: a vcpu's tables change only on the CPU that has it loaded, or while none has.
 
 use super::frame::{self, Mfn};
-use super::typing::{self, Budget, Fail};
 use super::layout::HOLE_FIRST_SLOT;
+use super::typing::{self, Budget, Fail};
 use super::{flush, paging};
 use crate::domain::Vcpu;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -48,10 +48,17 @@ fn exchange(
 /// # Errors
 /// `EINVAL` where the frame is no L4 table of the domain's; `Again`.
 pub fn set_kernel_base(cur: &'static Vcpu, mfn: Mfn, budget: &mut Budget) -> Result<(), Fail> {
-    exchange(cur, &cur.hot.kernel_cr3, Some(mfn), paging::m2p_entry(), budget, |cr3| {
-        // SAFETY: a checked L4 table with the hypervisor's slots; `kernel_cr3` holds a use of it.
-        unsafe { flush::load_cr3(cr3) }
-    })
+    exchange(
+        cur,
+        &cur.hot.kernel_cr3,
+        Some(mfn),
+        paging::m2p_entry(),
+        budget,
+        |cr3| {
+            // SAFETY: a checked L4 table with the hypervisor's slots; `kernel_cr3` holds a use of it.
+            unsafe { flush::load_cr3(cr3) }
+        },
+    )
 }
 
 /// `MMUEXT_NEW_USER_BASEPTR`: loaded when the guest next goes to user mode. No frame: none.
@@ -68,6 +75,14 @@ pub fn set_user_base(cur: &'static Vcpu, mfn: Option<Mfn>, budget: &mut Budget) 
 /// `EINVAL` where a frame is no L4 table of the domain's.
 pub fn set_base_pointers(v: &Vcpu, kernel: u64, user: Option<u64>) -> Result<(), Errno> {
     let budget = &mut Budget::unlimited();
-    exchange(v, &v.hot.kernel_cr3, Some(Mfn(kernel)), paging::m2p_entry(), budget, |_| ()).map_err(Fail::errno)?;
+    exchange(
+        v,
+        &v.hot.kernel_cr3,
+        Some(Mfn(kernel)),
+        paging::m2p_entry(),
+        budget,
+        |_| (),
+    )
+    .map_err(Fail::errno)?;
     exchange(v, &v.hot.user_cr3, user.map(Mfn), NO_M2P, budget, |_| ()).map_err(Fail::errno)
 }

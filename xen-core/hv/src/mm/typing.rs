@@ -8,8 +8,8 @@ use crate::sync::PollMailbox;
 use core::sync::atomic::Ordering::Relaxed;
 use spin::RelaxStrategy;
 use xen_abi::Errno;
-use xen_logic::frame::{ENTRIES, Type};
 use xen_logic::frame::cells::{self, Acquired, Finish, Released};
+use xen_logic::frame::{ENTRIES, Type};
 
 /// Why a use was not granted, or an operation did not end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -52,14 +52,20 @@ impl Budget {
     /// For hypercalls that can be continued; the caller holds no lock.
     #[inline]
     pub const fn limited() -> Self {
-        Self { left: PORTION, limited: true }
+        Self {
+            left: PORTION,
+            limited: true,
+        }
     }
 
     /// For those that must end at once. What is left then is finished by later hypercalls (see [`pending`]) where it
     /// is the dropping of references, and is refused where it is a check.
     #[inline]
     pub const fn unlimited() -> Self {
-        Self { left: PORTION, limited: false }
+        Self {
+            left: PORTION,
+            limited: false,
+        }
     }
 
     /// Accounts for `entries` entries; says whether to stop.
@@ -110,7 +116,11 @@ pub fn acquire(
 pub fn acquire_valid(mfn: Mfn, want: Type, domain: &Domain) -> Option<&'static FrameInfo> {
     let info = frame::any(mfn)?;
     let owner = Owner::domain(domain.id);
-    if cells::get_type_if_valid(info, want, || info.owner() == owner) { Some(info) } else { None }
+    if cells::get_type_if_valid(info, want, || info.owner() == owner) {
+        Some(info)
+    } else {
+        None
+    }
 }
 
 #[inline(never)]

@@ -25,20 +25,30 @@ pub enum Mode {
     IfEqual(u64),
 }
 
-/// Replaces a level-1 entry in a table that the caller holds a use of; answers what was there.
+/// Replaces a level-1 entry in a table that the caller holds a use of.
 ///
 /// # Errors
 /// `EINVAL` or `EPERM` where the new entry is refused; `EAGAIN` where the entry is not what [`Mode::IfEqual`] says.
-#[inline]
-pub fn update_l1(word: &AtomicU64, new: Pte, mode: Mode, scope: &Scope) -> Result<Pte, Fail> {
-    let mut old = Pte(word.load(Relaxed));
+#[inline(always)]
+pub fn update_l1(word: &AtomicU64, new: Pte, mode: Mode, scope: &Scope) -> Result<(), Fail> {
     let new = pte::adjust(new, 1);
-    if mode == Mode::Replace && !new.is_present() {
-        // Clearing needs nothing checked.
-        let was = Pte(word.swap(new.0, AcqRel));
-        pt::drop_l1(was);
-        return Ok(was);
+    if mode == Mode::Replace {
+        // Most changes fill an empty entry, or empty one.
+        let stored = match (new.is_present(), Pte(word.load(Relaxed)).is_present()) {
+            (false, _) => new,
+            (true, false) => pt::hold_l1(new, scope)?,
+            (true, true) => return update_present_l1(word, new, mode, scope),
+        };
+        pt::drop_l1(Pte(word.swap(stored.0, AcqRel)));
+        return Ok(());
     }
+    update_present_l1(word, new, mode, scope)
+}
+
+/// The general case of [`update_l1`]: where references stay the same, the frame table is left alone.
+#[inline(never)]
+fn update_present_l1(word: &AtomicU64, new: Pte, mode: Mode, scope: &Scope) -> Result<(), Fail> {
+    let mut old = Pte(word.load(Relaxed));
     loop {
         if let Mode::IfEqual(expected) = mode
             && old.0 != expected
@@ -49,22 +59,30 @@ pub fn update_l1(word: &AtomicU64, new: Pte, mode: Mode, scope: &Scope) -> Resul
             break;
         }
         // The references stay what they are.
-        let stored = if new.is_present() { checked_flags(new, scope)? } else { new };
+        let stored = if new.is_present() {
+            checked_flags(new, scope)?
+        } else {
+            new
+        };
         let stored = merged(old, stored, mode);
         if stored == old {
-            return Ok(old);
+            return Ok(());
         }
         match word.compare_exchange(old.0, stored.0, AcqRel, Acquire) {
-            Ok(_) => return Ok(old),
+            Ok(_) => return Ok(()),
             // The CPU has set a bit, or another vcpu was here.
             Err(now) => old = Pte(now),
         }
     }
-    let stored = if new.is_present() { pt::hold_l1(new, scope)? } else { new };
+    let stored = if new.is_present() {
+        pt::hold_l1(new, scope)?
+    } else {
+        new
+    };
     match exchange(word, old, stored, mode) {
         Ok(was) => {
             pt::drop_l1(was);
-            Ok(was)
+            Ok(())
         }
         Err(fail) => {
             pt::drop_l1(stored);
@@ -89,7 +107,11 @@ pub(super) fn checked_flags(new: Pte, scope: &Scope) -> Result<Pte, Fail> {
 
 #[inline]
 fn merged(old: Pte, new: Pte, mode: Mode) -> Pte {
-    if mode == Mode::PreserveAd { pte::preserve_accessed_dirty(old, new) } else { new }
+    if mode == Mode::PreserveAd {
+        pte::preserve_accessed_dirty(old, new)
+    } else {
+        new
+    }
 }
 
 /// Puts the entry in place; answers what was there.
@@ -120,7 +142,7 @@ pub fn update_table(
     mode: Mode,
     domain: &Domain,
     budget: &mut Budget,
-) -> Result<Pte, Fail> {
+) -> Result<(), Fail> {
     if level == 4 && !pte::is_guest_l4_slot(index) {
         return Err(Fail::Errno(Errno::EINVAL));
     }
@@ -141,7 +163,7 @@ pub fn update_table(
             return Err(Fail::Errno(Errno::EINVAL));
         }
         match word.compare_exchange(old.0, merged(old, new, mode).0, AcqRel, Acquire) {
-            Ok(_) => return Ok(old),
+            Ok(_) => return Ok(()),
             Err(now) => old = Pte(now),
         }
     }
@@ -151,7 +173,7 @@ pub fn update_table(
     match exchange(word, old, new, mode) {
         Ok(was) => {
             drop_table(was, budget);
-            Ok(was)
+            Ok(())
         }
         Err(fail) => {
             drop_table(new, budget);

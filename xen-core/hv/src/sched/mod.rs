@@ -18,7 +18,7 @@ pub use run::{idle_wait, schedule};
 pub use runstate::{register_runstate_area, run_state};
 
 use crate::arch::x86::percpu::{self, Work, cpu_id, current};
-use crate::arch::x86::{entry, smp};
+use crate::arch::x86::{entry, mailbox::bits, smp};
 use crate::domain::{self, Domain, Vcpu};
 use crate::per_cpu;
 use crate::sync::{Mutex, Once, PerCpu, PollMailbox, spin_until};
@@ -211,11 +211,14 @@ pub fn insert_vcpu(v: &'static Vcpu) -> Result<(), Errno> {
         return Ok(());
     }
     let count = CAPACITY.fetch_add(1, Relaxed) + 1;
-    for cpu in 0..smp::cpu_count() {
+    for cpu in bits(smp::online_mask()) {
         CPUS.of(cpu).queue.lock().reserve(count).map_err(|_| Errno::ENOMEM)?;
     }
     timers::reserve(TIMERS_PER_VCPU)?;
-    v.sched.cpu.store((v.id as usize % smp::cpu_count()) as u32, Relaxed);
+    let start = bits(smp::online_mask())
+        .nth(v.id as usize % smp::cpu_count())
+        .unwrap_or(0);
+    v.sched.cpu.store(start as u32, Relaxed);
     // SAFETY: nobody else knows the vcpu yet.
     unsafe { v.sched.inner.get() }.run = RunState::new(State::Offline, time::now());
     Ok(())

@@ -33,7 +33,8 @@ pub fn schedule() {
         match leave(prev, cpu, &mut queue, now) {
             Left::Stays(until) => {
                 drop(queue);
-                return timers::set_turn_end(until);
+                timers::set_turn_end(until);
+                return share(cpu);
             }
             Left::Waits => {}
             Left::Elsewhere => elsewhere = true,
@@ -54,7 +55,12 @@ pub fn schedule() {
     if elsewhere {
         wake(prev);
     }
-    // What this CPU leaves waiting, an idle one could run; only now is its state saved.
+    share(cpu);
+}
+
+/// What this CPU leaves waiting, an idle one could run. Called when the state of all those that wait has been saved.
+#[inline]
+fn share(cpu: usize) {
     if CPUS.of(cpu).waiting.load(Relaxed) != 0 {
         balance::call_idle(cpu);
     }
@@ -210,6 +216,9 @@ fn switch(prev: &'static Vcpu, next: &'static Vcpu, cpu: usize) {
 
 /// Waits for work with interrupts on: the only place, with the preemption points, where they are.
 pub fn idle_wait() {
+    if percpu::info().work.load(SeqCst) != 0 {
+        return;
+    }
     trace::record(trace::Kind::Idle, 0, 0);
     while percpu::info().work.load(SeqCst) == 0 {
         // SAFETY: no lock is held and nothing is half done. `sti` lets interrupts in after `hlt` has begun, so that

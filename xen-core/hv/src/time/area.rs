@@ -39,9 +39,11 @@ impl Area {
             return Err(Errno::EFAULT);
         }
         let first = hold(cur, addr)?;
-        let crosses = addr / PAGE_SIZE != (addr + len - 1) / PAGE_SIZE;
+        // The area may end with the last byte of the address space: its end has no number then.
+        let last = addr.wrapping_add(len.wrapping_sub(1));
+        let crosses = addr / PAGE_SIZE != last / PAGE_SIZE;
         let second = if crosses {
-            Some(hold(cur, addr + len - 1)?)
+            Some(hold(cur, last)?)
         } else {
             None
         };

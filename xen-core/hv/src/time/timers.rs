@@ -5,12 +5,13 @@
 
 use super::clock;
 use crate::arch::x86::percpu::{self, Work, cpu_id};
-use crate::arch::x86::{apic, smp};
+use crate::arch::x86::{apic, mailbox::bits, smp};
 use crate::domain::{self, Vcpu};
 use crate::per_cpu;
 use crate::sync::{Mutex, PerCpu, PollMailbox};
 use crate::{event, sched, trace};
-use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use core::sync::atomic::{AtomicU64, AtomicUsize};
 use spin::mutex::SpinMutexGuard;
 use xen_abi::{Errno, SHUTDOWN_watchdog, VIRQ_TIMER};
 use xen_logic::timer::{Deadlines, Slot};
@@ -56,6 +57,8 @@ static QUEUES: PerCpu<Queue> = per_cpu!(Queue {
 pub struct Timer(AtomicU64);
 
 const IDLE: u64 = u64::MAX;
+/// A CPU is arming it.
+const BUSY: u64 = u64::MAX - 1;
 
 impl Timer {
     /// Not armed.
@@ -66,10 +69,20 @@ impl Timer {
     /// The CPU it is armed on, and its slot there. Stable while that CPU's queue is locked.
     #[inline]
     fn place(&self) -> Option<(usize, Slot)> {
-        match self.0.load(Relaxed) {
-            IDLE => None,
-            word => Some(((word >> 32) as usize, Slot::from_raw(word as u32))),
+        loop {
+            match self.0.load(Acquire) {
+                IDLE => return None,
+                // Whoever arms it holds a queue's lock and waits for nothing.
+                BUSY => core::hint::spin_loop(),
+                word => return Some(((word >> 32) as usize, Slot::from_raw(word as u32))),
+            }
         }
+    }
+
+    /// Takes the right to arm it, so that two CPUs cannot both do it.
+    #[inline]
+    fn claim(&self) -> bool {
+        self.0.compare_exchange(IDLE, BUSY, Acquire, Relaxed).is_ok()
     }
 }
 
@@ -82,7 +95,7 @@ static CAPACITY: AtomicUsize = AtomicUsize::new(0);
 /// `ENOMEM`.
 pub fn reserve(more: usize) -> Result<(), Errno> {
     let count = CAPACITY.fetch_add(more, Relaxed) + more;
-    for cpu in 0..smp::cpu_count() {
+    for cpu in bits(smp::online_mask()) {
         QUEUES
             .of(cpu)
             .deadlines
@@ -113,11 +126,12 @@ pub fn set(v: &'static Vcpu, kind: Kind, at: u64) {
     let mut deadlines = queue.deadlines.lock();
     loop {
         match timer.place() {
-            None => {
+            None if timer.claim() => {
                 let slot = deadlines.insert(at, Key { vcpu: v, kind });
-                timer.0.store((cpu as u64) << 32 | slot.to_raw() as u64, Relaxed);
+                timer.0.store((cpu as u64) << 32 | slot.to_raw() as u64, Release);
                 break;
             }
+            None => {}
             Some((on, slot)) if on == cpu => {
                 deadlines.update(slot, at);
                 break;
@@ -145,7 +159,7 @@ fn stop(timer: &Timer) {
             && on == cpu
         {
             deadlines.remove(slot);
-            timer.0.store(IDLE, Relaxed);
+            timer.0.store(IDLE, Release);
         }
     }
 }
@@ -182,7 +196,7 @@ pub fn run_expired() {
     }
     let mut deadlines = queue.deadlines.lock();
     while let Some((at, key)) = deadlines.pop_expired(now) {
-        timer_of(key.vcpu, key.kind).0.store(IDLE, Relaxed);
+        timer_of(key.vcpu, key.kind).0.store(IDLE, Release);
         drop(deadlines);
         fire(key, at, now);
         deadlines = queue.deadlines.lock();

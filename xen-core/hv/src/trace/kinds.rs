@@ -22,11 +22,6 @@ macro_rules! table {
                     $($type::$variant => $name,)*
                 }
             }
-
-            /// Its number.
-            pub fn number(self) -> u32 {
-                self as u32
-            }
         }
     };
 }

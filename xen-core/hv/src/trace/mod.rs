@@ -212,7 +212,7 @@ pub fn enable(option: &str) -> Result<(), &str> {
     for word in option.split(',').filter(|word| !word.is_empty()) {
         bits |= match word {
             "all" => u64::MAX,
-            _ => 1 << Kind::ALL.iter().find(|kind| kind.name() == word).ok_or(word)?.number(),
+            _ => 1 << *Kind::ALL.iter().find(|kind| kind.name() == word).ok_or(word)? as u32,
         };
     }
     paravane_trace_header.enabled.fetch_or(bits, Relaxed);

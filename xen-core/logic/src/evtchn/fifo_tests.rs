@@ -12,6 +12,8 @@ const PORTS: usize = 32;
 struct Array([AtomicU32; PORTS]);
 
 impl EventArray for Array {
+    type Word = AtomicU32;
+
     fn word(&self, port: u32) -> Option<&AtomicU32> {
         self.0.get(port as usize)
     }

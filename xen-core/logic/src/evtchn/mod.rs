@@ -7,9 +7,9 @@ pub mod fifo;
 pub mod port;
 pub mod two_level;
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod fifo_tests;
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod two_level_tests;
 
 /// What the caller has to do after an event was marked pending.

@@ -110,7 +110,9 @@ pub fn put_reference<F: Frame>(frame: &F) {
 pub fn release_allocation<F: Frame>(frame: &F) -> bool {
     let mut old = frame.count().load();
     loop {
-        let Some(new) = CountWord(old).release() else { return false };
+        let Some(new) = CountWord(old).release() else {
+            return false;
+        };
         if new.count() == 0 {
             frame.stamp();
         }
@@ -130,7 +132,9 @@ pub fn release_allocation<F: Frame>(frame: &F) -> bool {
 pub fn steal<F: Frame>(frame: &F) -> bool {
     let mut old = frame.count().load();
     loop {
-        let Some(new) = CountWord(old).steal() else { return false };
+        let Some(new) = CountWord(old).steal() else {
+            return false;
+        };
         frame.stamp();
         match frame.count().exchange(old, new.0) {
             Ok(()) => return true,
@@ -154,7 +158,9 @@ pub fn get_type<F: Frame>(frame: &F, want: Type, foreign: bool, owned: impl Fn()
 #[inline(always)]
 pub fn get_type_if_valid<F: Frame>(frame: &F, want: Type, owned: impl Fn() -> bool) -> bool {
     let word = TypeWord(frame.typ().load());
-    let Some(more) = word.one_more_as(want) else { return false };
+    let Some(more) = word.one_more_as(want) else {
+        return false;
+    };
     if frame.typ().exchange(word.0, more.0).is_err() {
         return false;
     }
@@ -198,11 +204,26 @@ fn get_type_slowly<F: Frame>(frame: &F, want: Type, foreign: bool, owned: impl F
         let word = TypeWord(old);
         let (new, answer) = match word.get(want, foreign) {
             Get::Granted(new) => (new, Acquired::Granted),
-            Get::Claimed { word, from, foreign, resume } => (word, Acquired::Claimed { from, foreign, resume }),
-            Get::Undo { word: new, resume } => (new, Acquired::Undo { typ: word.typ(), resume }),
+            Get::Claimed {
+                word,
+                from,
+                foreign,
+                resume,
+            } => (word, Acquired::Claimed { from, foreign, resume }),
+            Get::Undo { word: new, resume } => (
+                new,
+                Acquired::Undo {
+                    typ: word.typ(),
+                    resume,
+                },
+            ),
             refused => {
                 put_reference(frame);
-                return if refused == Get::Wait { Acquired::Wait } else { Acquired::Refused(word) };
+                return if refused == Get::Wait {
+                    Acquired::Wait
+                } else {
+                    Acquired::Refused(word)
+                };
             }
         };
         match frame.typ().exchange(old, new.0) {
@@ -240,7 +261,12 @@ pub fn put_type<F: Frame>(frame: &F) -> Released {
                 }
             }
             Put::Undo { word, resume } => match frame.typ().exchange(old, word.0) {
-                Ok(()) => return Released::Undo { typ: word.typ(), resume },
+                Ok(()) => {
+                    return Released::Undo {
+                        typ: word.typ(),
+                        resume,
+                    };
+                }
                 Err(now) => old = now,
             },
             Put::Underflow => {

@@ -57,18 +57,31 @@ impl CountWord {
     /// The owner gives up its own reference; `None` if it has done so.
     #[inline]
     pub const fn release(self) -> Option<CountWord> {
-        if self.is_allocated() { Some(CountWord((self.0 & !ALLOCATED) - 1)) } else { None }
+        if self.is_allocated() {
+            Some(CountWord((self.0 & !ALLOCATED) - 1))
+        } else {
+            None
+        }
     }
 
     /// Takes the frame away from its owner, if the owner's is the only reference.
     #[inline]
     pub const fn steal(self) -> Option<CountWord> {
-        if self.0 == Self::ALLOCATED.0 { Some(CountWord(0)) } else { None }
+        if self.0 == Self::ALLOCATED.0 {
+            Some(CountWord(0))
+        } else {
+            None
+        }
     }
 }
 
 impl core::fmt::Debug for CountWord {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "{}{}", self.count(), if self.is_allocated() { " allocated" } else { "" })
+        write!(
+            f,
+            "{}{}",
+            self.count(),
+            if self.is_allocated() { " allocated" } else { "" }
+        )
     }
 }

@@ -47,8 +47,16 @@ pub enum Type {
 }
 
 impl Type {
-    const ALL: [Type; 8] =
-        [Type::None, Type::L1, Type::L2, Type::L3, Type::L4, Type::SegDesc, Type::Writable, Type::None];
+    const ALL: [Type; 8] = [
+        Type::None,
+        Type::L1,
+        Type::L2,
+        Type::L3,
+        Type::L4,
+        Type::SegDesc,
+        Type::Writable,
+        Type::None,
+    ];
 
     /// The page table of this level, 1 to 4.
     #[inline]
@@ -237,7 +245,10 @@ impl TypeWord {
         }
         if self.typ() != want {
             return match self.count() {
-                0 => Get::Undo { word: self.claimed(), resume: self.resume() },
+                0 => Get::Undo {
+                    word: self.claimed(),
+                    resume: self.resume(),
+                },
                 _ => Get::Mismatch,
             };
         }
@@ -247,7 +258,12 @@ impl TypeWord {
         if self.is_parked() {
             // Parked frames were flushed for their new use when they were first claimed.
             let word = TypeWord((self.0 & !(PARKED | RESUME_MASK)) + 1 | mark);
-            return Get::Claimed { word, from: want, foreign: false, resume: self.resume() };
+            return Get::Claimed {
+                word,
+                from: want,
+                foreign: false,
+                resume: self.resume(),
+            };
         }
         Get::Wait
     }
@@ -260,7 +276,12 @@ impl TypeWord {
             // there were stays noted: their translations may live on.
             return Get::Granted(TypeWord(word.0 | VALID | (self.0 & FOREIGN)));
         }
-        Get::Claimed { word, from, foreign: self.0 & FOREIGN != 0, resume: 0 }
+        Get::Claimed {
+            word,
+            from,
+            foreign: self.0 & FOREIGN != 0,
+            resume: 0,
+        }
     }
 
     /// The busy word of a frame that is taken up to be undone.
@@ -284,7 +305,10 @@ impl TypeWord {
         }
         if self.typ().is_page_table() {
             let resume = if self.is_parked() { self.resume() } else { ENTRIES };
-            return Put::Undo { word: self.claimed(), resume };
+            return Put::Undo {
+                word: self.claimed(),
+                resume,
+            };
         }
         Put::Last(TypeWord(self.0 & (TYPE_MASK | FOREIGN)))
     }
@@ -308,30 +332,50 @@ impl TypeWord {
     #[inline]
     pub const fn undone(self) -> TypeWord {
         let word = TypeWord(self.0 - 1);
-        if word.count() == 0 { TypeWord(word.0 & (TYPE_MASK | FOREIGN)) } else { TypeWord(word.0 | PARKED) }
+        if word.count() == 0 {
+            TypeWord(word.0 & (TYPE_MASK | FOREIGN))
+        } else {
+            TypeWord(word.0 | PARKED)
+        }
     }
 
     /// Pins a valid page table; `None` if it is pinned.
     #[inline]
     pub const fn pinned(self) -> Option<TypeWord> {
-        if self.is_pinned() || !self.is_valid() { None } else { Some(TypeWord(self.0 | PINNED)) }
+        if self.is_pinned() || !self.is_valid() {
+            None
+        } else {
+            Some(TypeWord(self.0 | PINNED))
+        }
     }
 
     /// Unpins; `None` if it is not pinned.
     #[inline]
     pub const fn unpinned(self) -> Option<TypeWord> {
-        if self.is_pinned() { Some(TypeWord(self.0 & !PINNED)) } else { None }
+        if self.is_pinned() {
+            Some(TypeWord(self.0 & !PINNED))
+        } else {
+            None
+        }
     }
 }
 
 impl core::fmt::Debug for TypeWord {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         write!(f, "{:?}×{}", self.typ(), self.count())?;
-        for (set, name) in [(self.is_valid(), " valid"), (self.is_pinned(), " pinned"), (self.is_busy(), " busy")] {
+        for (set, name) in [
+            (self.is_valid(), " valid"),
+            (self.is_pinned(), " pinned"),
+            (self.is_busy(), " busy"),
+        ] {
             if set {
                 f.write_str(name)?;
             }
         }
-        if self.is_parked() { write!(f, " parked at {}", self.resume()) } else { Ok(()) }
+        if self.is_parked() {
+            write!(f, " parked at {}", self.resume())
+        } else {
+            Ok(())
+        }
     }
 }

@@ -128,7 +128,11 @@ impl Machine {
             None if entry.writable => self.acquire(entry.frame, Type::Writable),
             None => {
                 let f = &self.frames[entry.frame];
-                if !f.freed.get() && cells::get_reference(f) { Ok(()) } else { Err(Fail::Refused) }
+                if !f.freed.get() && cells::get_reference(f) {
+                    Ok(())
+                } else {
+                    Err(Fail::Refused)
+                }
             }
         }
     }
@@ -167,7 +171,13 @@ impl Machine {
                 Err(fail) => return self.stop_check(frame, want, at as u16, fail),
             }
             if self.tired() && at + 1 < SLOTS {
-                cells::finish(f, Finish::Parked { resume: at as u16 + 1, keep: false });
+                cells::finish(
+                    f,
+                    Finish::Parked {
+                        resume: at as u16 + 1,
+                        keep: false,
+                    },
+                );
                 return Err(Fail::Again);
             }
         }
@@ -186,7 +196,13 @@ impl Machine {
 
     fn stop_check(&self, frame: usize, want: Type, at: u16, fail: Fail) -> Result<(), Fail> {
         if fail == Fail::Again {
-            cells::finish(&self.frames[frame], Finish::Parked { resume: at, keep: false });
+            cells::finish(
+                &self.frames[frame],
+                Finish::Parked {
+                    resume: at,
+                    keep: false,
+                },
+            );
         } else if !self.unwind(frame, want, at) {
             self.pending.borrow_mut().push(frame);
         }
@@ -200,11 +216,23 @@ impl Machine {
             let entry = self.contents[frame].borrow()[at];
             let Some(entry) = entry else { continue };
             if !self.drop_entry(entry, typ.level()) {
-                cells::finish(f, Finish::Parked { resume: at as u16 + 1, keep: true });
+                cells::finish(
+                    f,
+                    Finish::Parked {
+                        resume: at as u16 + 1,
+                        keep: true,
+                    },
+                );
                 return false;
             }
             if self.tired() && at > 0 {
-                cells::finish(f, Finish::Parked { resume: at as u16, keep: true });
+                cells::finish(
+                    f,
+                    Finish::Parked {
+                        resume: at as u16,
+                        keep: true,
+                    },
+                );
                 return false;
             }
         }
@@ -229,7 +257,11 @@ impl Machine {
     /// `mmu_update` of one entry.
     fn update(&self, table: usize, at: usize, new: Option<Entry>) -> Result<(), Fail> {
         let word = self.frames[table].word();
-        let typ = if word.typ().is_page_table() && word.holds_reference() { word.typ() } else { Type::Writable };
+        let typ = if word.typ().is_page_table() && word.holds_reference() {
+            word.typ()
+        } else {
+            Type::Writable
+        };
         self.acquire(table, typ)?;
         let result = if typ == Type::Writable {
             self.contents[table].borrow_mut()[at] = new;
@@ -328,7 +360,14 @@ impl Machine {
             prop_assert!(!word.is_busy(), "frame {} left busy", n);
             prop_assert_eq!(word.count(), uses[n], "uses of frame {}: {:?}", n, word);
             let held = references[n] + word.holds_reference() as u64 + count.is_allocated() as u64;
-            prop_assert_eq!(count.count(), held, "references of frame {}: {:?}, {:?}", n, count, word);
+            prop_assert_eq!(
+                count.count(),
+                held,
+                "references of frame {}: {:?}, {:?}",
+                n,
+                count,
+                word
+            );
             prop_assert_eq!(f.freed.get(), held == 0, "frame {} freed too early or never", n);
             // The heart of it: what somebody can write to is no table, and what is a table nobody can write to.
             if writable[n] {
@@ -352,7 +391,13 @@ impl Machine {
         for entry in self.contents[table].borrow().iter().flatten() {
             let child = self.frames[entry.frame].word();
             prop_assert_eq!(Some(child.typ()), Type::of_level(typ.level() - 1));
-            prop_assert!(child.is_valid(), "table {} names frame {}: {:?}", table, entry.frame, child);
+            prop_assert!(
+                child.is_valid(),
+                "table {} names frame {}: {:?}",
+                table,
+                entry.frame,
+                child
+            );
         }
         Ok(())
     }
@@ -360,10 +405,21 @@ impl Machine {
 
 #[derive(Clone, Debug)]
 enum Op {
-    Update { table: usize, at: usize, new: Option<Entry> },
-    Pin { frame: usize, level: u8 },
-    Unpin { frame: usize },
-    GiveUp { frame: usize },
+    Update {
+        table: usize,
+        at: usize,
+        new: Option<Entry>,
+    },
+    Pin {
+        frame: usize,
+        level: u8,
+    },
+    Unpin {
+        frame: usize,
+    },
+    GiveUp {
+        frame: usize,
+    },
     FinishPending,
 }
 
@@ -424,7 +480,15 @@ proptest! {
 fn an_interrupted_pin_goes_on_where_it_was() {
     let m = Machine::new();
     for at in 0..SLOTS {
-        m.update(0, at, Some(Entry { frame: at + 1, writable: false })).unwrap();
+        m.update(
+            0,
+            at,
+            Some(Entry {
+                frame: at + 1,
+                writable: false,
+            }),
+        )
+        .unwrap();
     }
     m.fuel.set(2);
     assert_eq!(m.pin(0, Type::L2), Err(Fail::Again));
@@ -439,21 +503,69 @@ fn an_interrupted_pin_goes_on_where_it_was() {
 #[test]
 fn a_table_cannot_be_mapped_writable() {
     let m = Machine::new();
-    m.update(0, 0, Some(Entry { frame: 1, writable: true })).unwrap();
+    m.update(
+        0,
+        0,
+        Some(Entry {
+            frame: 1,
+            writable: true,
+        }),
+    )
+    .unwrap();
     m.pin(0, Type::L1).unwrap();
     assert_eq!(m.pin(1, Type::L1), Err(Fail::Refused));
-    m.update(0, 0, Some(Entry { frame: 1, writable: false })).unwrap();
+    m.update(
+        0,
+        0,
+        Some(Entry {
+            frame: 1,
+            writable: false,
+        }),
+    )
+    .unwrap();
     m.pin(1, Type::L1).unwrap();
-    assert_eq!(m.update(0, 1, Some(Entry { frame: 1, writable: true })), Err(Fail::Refused));
-    assert_eq!(m.update(0, 1, Some(Entry { frame: 0, writable: true })), Err(Fail::Refused));
+    assert_eq!(
+        m.update(
+            0,
+            1,
+            Some(Entry {
+                frame: 1,
+                writable: true
+            })
+        ),
+        Err(Fail::Refused)
+    );
+    assert_eq!(
+        m.update(
+            0,
+            1,
+            Some(Entry {
+                frame: 0,
+                writable: true
+            })
+        ),
+        Err(Fail::Refused)
+    );
 }
 
 #[test]
 fn a_table_of_its_own_level_is_refused() {
     let m = Machine::new();
-    m.update(0, 0, Some(Entry { frame: 0, writable: false })).unwrap();
+    m.update(
+        0,
+        0,
+        Some(Entry {
+            frame: 0,
+            writable: false,
+        }),
+    )
+    .unwrap();
     for level in 2..=4 {
-        assert_eq!(m.pin(0, Type::of_level(level).unwrap()), Err(Fail::Refused), "level {level}");
+        assert_eq!(
+            m.pin(0, Type::of_level(level).unwrap()),
+            Err(Fail::Refused),
+            "level {level}"
+        );
         m.check_invariants().unwrap();
     }
     // Read-only mappings of itself are what Linux has everywhere.
@@ -465,5 +577,8 @@ fn shared_frames_never_become_tables() {
     let word = TypeWord::shared(Type::Writable);
     assert!(word.is_valid() && word.count() == 1);
     assert_eq!(word.get(Type::L1, false), super::Get::Mismatch);
-    assert_eq!(TypeWord::shared(Type::None).get(Type::Writable, false), super::Get::Mismatch);
+    assert_eq!(
+        TypeWord::shared(Type::None).get(Type::Writable, false),
+        super::Get::Mismatch
+    );
 }

@@ -12,7 +12,7 @@ mod entity;
 mod placement;
 mod queue;
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod sim_tests;
 
 pub use budget::Budget;

@@ -20,7 +20,7 @@ pub fn choose_cpu(affinity: u64, online: u64, idle: u64, last: usize) -> usize {
     best.trailing_zeros() as usize % 64
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::choose_cpu;
     use proptest::prelude::*;

@@ -182,7 +182,7 @@ pub const fn worth_moving(from: u32, to: u32, weight: u32) -> bool {
     from >= to.saturating_add(weight)
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 

@@ -102,10 +102,11 @@ pub fn initrd_too_large(room: &mut Room<'_>) -> Result<()> {
     refused(room, &machine, "the initrd does not fit")
 }
 
-/// A machine that holds hypervisor and modules, and nothing else.
+/// A machine that holds the hypervisor, and little else.
 pub fn too_little_memory(room: &mut Room<'_>) -> Result<()> {
-    let mut machine = room.machine(None)?;
-    machine.mem = 128;
+    room.args.mem = 16;
+    let mut machine = with_kernel(room, &plain_elf())?;
+    machine.initrd = None;
     refused(room, &machine, "too little memory")
 }
 

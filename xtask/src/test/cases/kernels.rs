@@ -69,9 +69,13 @@ pub fn wild(room: &mut Room<'_>) -> Result<()> {
         let guest = Guest::start(&mut machine.command())?;
         let seen = guest.wait_for(room.limit(), |text| {
             let (_, after) = text.split_once(&format!("about to: {word}"))?;
-            let at = after.find("domain 0 crashed on vcpu 0: ")?;
-            // The reason stands on the same line, the registers below.
-            after[at..].contains("rip").then_some(())
+            // Which domain, why where the guest does not know it, and its registers.
+            let reason = if word == "panic" {
+                "hardware domain crashed"
+            } else {
+                "domain 0 crashed on vcpu 0: "
+            };
+            (after.contains(reason) && after.contains("rip: ")).then_some(())
         });
         room.keep(&guest);
         ensure!(

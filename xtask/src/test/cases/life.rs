@@ -58,11 +58,13 @@ fn ends_by(room: &mut Room<'_>, machine: &Machine, reason: &str) -> Result<()> {
 
 /// An NMI makes each CPU say what it does, with names, and Dom0 goes on.
 pub fn nmi(room: &mut Room<'_>) -> Result<()> {
-    let command = "echo ready; sleep 5; echo still here";
+    let command = "echo ready; sleep 8; echo still here";
     let machine = room.machine(Some((command.to_owned(), run::fresh_mark())))?;
     let mut guest = Guest::start(&mut machine.command())?;
     let told = guest.expect("\nready\n", room.limit()).and_then(|()| {
         let socket = machine.qmp.as_ref().context("no monitor")?;
+        // By then Dom0 sleeps, so the CPU is idle, in the hypervisor.
+        std::thread::sleep(Duration::from_secs(3));
         guest.qmp(socket)?.execute("inject-nmi", &serde_json::json!({}))?;
         guest.expect("NMI on CPU 0", room.limit())?;
         guest.expect("\nstill here\n", room.limit())
@@ -73,7 +75,6 @@ pub fn nmi(room: &mut Room<'_>) -> Result<()> {
     for wanted in ["rip", "last trace entries of CPU 0"] {
         ensure!(after.contains(wanted), "no `{wanted}` in the dump");
     }
-    // Dom0 sleeps, so the CPU is idle, in the hypervisor.
     ensure!(after.contains("::"), "no names in the backtrace");
     Ok(())
 }
@@ -92,7 +93,7 @@ pub fn trace(room: &mut Room<'_>) -> Result<()> {
     let json: serde_json::Value = serde_json::from_slice(&std::fs::read(&file)?)?;
     let events = json["traceEvents"].as_array().context("no events")?;
     let count = |name: &str| events.iter().filter(|event| event["name"] == name).count();
-    for name in ["sched_op", "mmuext_op", "page-fault", "d0v0"] {
+    for name in ["sched_op", "mmuext_op", "d0v0"] {
         ensure!(count(name) > 0, "no {name} among {} events", events.len());
     }
     Ok(())

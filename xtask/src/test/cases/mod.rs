@@ -56,7 +56,7 @@ pub const ALL: &[Case] = &[
     ),
     case("smp2", 2, 20, "two CPUs, two vcpus", sizes::smp),
     case("smp4", 4, 40, "four CPUs, four vcpus", sizes::smp),
-    case("mem512", 1, 15, "a machine of 512 MiB, all of it Dom0's", sizes::mem512),
+    case("mem512", 1, 30, "a machine of 512 MiB, all of it Dom0's", sizes::mem512),
     case("mem6g", 1, 30, "a machine of 6 GiB, most of it Dom0's", sizes::mem6g),
     case(
         "max-vcpus",

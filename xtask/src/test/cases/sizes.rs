@@ -28,7 +28,7 @@ fn usable_memory(room: &mut Room<'_>) -> Result<u64> {
 pub fn mem512(room: &mut Room<'_>) -> Result<()> {
     room.args.mem = 512;
     let total = usable_memory(room)?;
-    ensure!(total > 330, "Dom0 has {total} MiB of 512");
+    ensure!(total > 270, "Dom0 has {total} MiB of 512");
     Ok(())
 }
 

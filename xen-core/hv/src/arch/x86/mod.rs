@@ -9,6 +9,7 @@ pub mod idt;
 pub mod percpu;
 pub mod regs;
 pub mod segment;
+pub mod table_scan;
 pub mod usercopy;
 
 // Bring-up.

@@ -29,7 +29,7 @@ impl Tree {
 
     /// Links the tables for `pages` pages from the tree's address on, and maps them as `entry` says.
     fn map(&self, memory: &Memory, root: u64, pages: u64, mut entry: impl FnMut(u64) -> u64) {
-        let table = |pfn: u64| memory.mfn(pfn).0 * PAGE_SIZE | RW;
+        let table = |pfn: u64| memory.mfn(pfn).maddr() | RW;
         let (l1_start, l2_start, l3_start) = (self.va >> 21, self.va >> 30, self.va >> 39);
         for page in 0..pages {
             let va = self.va + page * PAGE_SIZE;
@@ -37,13 +37,13 @@ impl Tree {
             let l1 = self.l1 + (va >> 21) - l1_start;
             let l2 = self.l2 + (va >> 30) - l2_start;
             let l3 = self.l3 + (va >> 39) - l3_start;
-            if first || va % (512 << 30) == 0 {
+            if first || va.is_multiple_of(512 << 30) {
                 memory.write_word(root, va >> 39, table(l3));
             }
-            if first || va % (1 << 30) == 0 {
+            if first || va.is_multiple_of(1 << 30) {
                 memory.write_word(l3, va >> 30, table(l2));
             }
-            if first || va % (2 << 20) == 0 {
+            if first || va.is_multiple_of(2 << 20) {
                 memory.write_word(l2, va >> 21, table(l1));
             }
             memory.write_word(l1, va >> 12, entry(page));
@@ -66,12 +66,12 @@ pub(super) fn build(memory: &Memory, layout: &Layout) {
     kernel.map(memory, root, layout.mapped(), |pfn| {
         // A page table may be mapped, but never writable.
         let flags = if contains(layout.tables, pfn) { RO } else { RW };
-        memory.mfn(pfn).0 * PAGE_SIZE | flags
+        memory.mfn(pfn).maddr() | flags
     });
     if layout.p2m_tables.count != 0 {
         let p2m = Tree::new(layout.p2m_va, layout.p2m_tables.pfn, layout.p2m_table_count);
         p2m.map(memory, root, layout.p2m.count, |page| {
-            memory.mfn(layout.p2m.pfn + page).0 * PAGE_SIZE | RW
+            memory.mfn(layout.p2m.pfn + page).maddr() | RW
         });
     }
 }

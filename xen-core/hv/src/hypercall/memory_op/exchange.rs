@@ -34,7 +34,10 @@ pub(super) fn exchange(cur: &'static Vcpu, args: &[u64; 6]) -> Outcome {
     let chunk = shape(cur, &request)?;
     let domain = named_domain(cur, request.r#in.domid)?;
     let report = GuestPtr::<u64>::new(args[1] + offset_of!(abi::xen_memory_exchange, nr_exchanged) as u64);
-    let (first, last) = (request.nr_exchanged / chunk.in_extents, request.r#in.nr_extents / chunk.in_extents);
+    let (first, last) = (
+        request.nr_exchanged / chunk.in_extents,
+        request.r#in.nr_extents / chunk.in_extents,
+    );
     for at in first..last {
         if at != first && preempt_needed() {
             report.write(&(at * chunk.in_extents))?;
@@ -80,16 +83,28 @@ fn shape(cur: &Vcpu, request: &abi::xen_memory_exchange) -> Result<Chunk, Errno>
 fn one(chunk: &Chunk, at: u64, request: &abi::xen_memory_exchange, domain: &Domain) -> Result<(), Errno> {
     let give = GuestPtr::<u64>::new(request.r#in.extent_start).at(at * chunk.in_extents);
     let take = GuestPtr::<u64>::new(request.out.extent_start).at(at * chunk.out_extents);
-    let mut stolen = Stolen { frames: Vec::new(), domain };
+    let mut stolen = Stolen {
+        frames: Vec::new(),
+        domain,
+    };
+    // Room for the lists first: they may be long, and there may be no memory for them.
+    let room = (chunk.in_extents << chunk.in_order) as usize;
+    stolen.frames.try_reserve_exact(room).map_err(|_| Errno::ENOMEM)?;
     for n in 0..chunk.in_extents {
         let first = give.at(n).read()?;
         for frame in 0..1 << chunk.in_order {
             stolen.steal(Mfn(first.wrapping_add(frame)))?;
         }
     }
-    let mut fresh = Fresh { blocks: Vec::new(), order: chunk.out_order };
+    let mut fresh = Fresh {
+        blocks: Vec::new(),
+        order: chunk.out_order,
+    };
+    let room = chunk.out_extents as usize;
+    fresh.blocks.try_reserve_exact(room).map_err(|_| Errno::ENOMEM)?;
     for _ in 0..chunk.out_extents {
-        fresh.blocks.push(alloc::alloc_uncharged(chunk.out_order, chunk.out_bits).ok_or(Errno::ENOMEM)?);
+        let block = alloc::alloc_uncharged(chunk.out_order, chunk.out_bits, alloc::RESERVE);
+        fresh.blocks.push(block.ok_or(Errno::ENOMEM)?);
     }
     // From here on it is done, whatever the guest's list does.
     stolen.free();
@@ -149,7 +164,9 @@ struct Fresh {
 
 impl Fresh {
     fn hand_over(&mut self, domain: &Domain) -> Vec<Mfn> {
-        self.blocks.iter().for_each(|mfn| alloc::assign_block(*mfn, self.order, domain));
+        self.blocks
+            .iter()
+            .for_each(|mfn| alloc::assign_block(*mfn, self.order, domain));
         core::mem::take(&mut self.blocks)
     }
 }

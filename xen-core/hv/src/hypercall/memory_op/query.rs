@@ -26,7 +26,11 @@ pub(super) fn maximum_gpfn(domain: &Domain) -> Outcome {
 
 /// `machphys_mapping`: where guests find the machine-to-physical table.
 pub(super) fn machphys_mapping(at: u64) -> Outcome {
-    let mapping = abi::xen_machphys_mapping { v_start: M2P_RO, v_end: M2P_RO_END, max_mfn: frame::limit() - 1 };
+    let mapping = abi::xen_machphys_mapping {
+        v_start: M2P_RO,
+        v_end: M2P_RO_END,
+        max_mfn: frame::limit() - 1,
+    };
     GuestPtr::<abi::xen_machphys_mapping>::new(at).write(&mapping)?;
     Ok(0)
 }
@@ -77,7 +81,11 @@ pub(super) fn machine_memory_map(cur: &Vcpu, at: u64) -> Outcome {
     }
     let mut written = 0;
     for range in map.ranges().iter().take(room) {
-        let entry = E820Entry { addr: range.start, size: range.end - range.start, kind: range.kind.0 };
+        let entry = E820Entry {
+            addr: range.start,
+            size: range.end - range.start,
+            kind: range.kind.0,
+        };
         list.at(written).write(&entry)?;
         written += 1;
     }

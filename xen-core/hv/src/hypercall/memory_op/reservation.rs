@@ -52,15 +52,23 @@ pub(super) fn change(cur: &'static Vcpu, command: u32, start: u64, args: &[u64; 
         return Ok(start);
     }
     if start >= count {
-        return if start == count { Ok(start) } else { Err(Errno::EINVAL.into()) };
+        return if start == count {
+            Ok(start)
+        } else {
+            Err(Errno::EINVAL.into())
+        };
     }
     let order = request.extent_order;
     if order > max_order(cur) {
         return Ok(start);
     }
     let domain = named_domain(cur, request.domid)?;
-    let list =
-        List { domain, extents: GuestPtr::new(request.extent_start), order, bits: address_bits(request.mem_flags) };
+    let list = List {
+        domain,
+        extents: GuestPtr::new(request.extent_start),
+        order,
+        bits: address_bits(request.mem_flags),
+    };
     // An extent of many frames counts for as many steps.
     let stride = (64 >> order).max(1);
     let mut budget = Budget::limited();
@@ -84,7 +92,7 @@ pub(super) fn change(cur: &'static Vcpu, command: u32, start: u64, args: &[u64; 
 
 impl List {
     fn alloc(&self) -> Option<Mfn> {
-        alloc::alloc_domain_pages(&self.domain, self.order, self.bits).ok()
+        alloc::alloc_domain_pages(&self.domain, self.order, self.bits, alloc::RESERVE).ok()
     }
 
     /// New frames, with no place in the guest's memory yet.
@@ -98,7 +106,9 @@ impl List {
 
     /// New frames at the guest frame numbers that the list holds; the machine frame numbers go there.
     fn populate(&self, at: u64) -> Step {
-        let Ok(gpfn) = self.extents.at(at).read() else { return Step::End };
+        let Ok(gpfn) = self.extents.at(at).read() else {
+            return Step::End;
+        };
         let Some(mfn) = self.alloc() else { return Step::End };
         for n in 0..1 << self.order {
             m2p::set(Mfn(mfn.0 + n), gpfn.wrapping_add(n));
@@ -111,7 +121,9 @@ impl List {
 
     /// Frames given up. Those that are mapped somewhere stay the domain's until they are not.
     fn decrease(&self, at: u64, budget: &mut Budget) -> Step {
-        let Ok(first) = self.extents.at(at).read() else { return Step::End };
+        let Ok(first) = self.extents.at(at).read() else {
+            return Step::End;
+        };
         for n in 0..1 << self.order {
             match give_up(Mfn(first.wrapping_add(n)), &self.domain, budget) {
                 Ok(()) => {}
@@ -136,7 +148,11 @@ fn give_up(mfn: Mfn, domain: &Domain, budget: &mut Budget) -> Result<(), Fail> {
     }
     // The guest frame number goes first: the frame may be somebody else's right after.
     m2p::clear(mfn);
-    if cells::release_allocation(page.info()) { Ok(()) } else { Err(Fail::Errno(Errno::EINVAL)) }
+    if cells::release_allocation(page.info()) {
+        Ok(())
+    } else {
+        Err(Fail::Errno(Errno::EINVAL))
+    }
 }
 
 impl From<Fail> for Stop {

@@ -6,7 +6,7 @@ use crate::arch::x86::{cpu, fpu, segment};
 use crate::domain::{self, Vcpu};
 use crate::guest::access_ok;
 use crate::mm::root::set_kernel_base;
-use crate::mm::typing::Budget;
+use crate::mm::typing::{Budget, Fail};
 use crate::mm::{Mfn, flush};
 use core::sync::atomic::Ordering::Relaxed;
 use xen_logic::decode::{RegFile, System};
@@ -94,7 +94,11 @@ fn write_cr(cur: &'static Vcpu, cr: u8, value: u64) -> Result<(), Emulated> {
     match cr {
         0 if (value ^ read_cr0(cur)) & !CR0_TS == 0 => cur.cpu.set_ts_live(value & CR0_TS != 0),
         2 => domain::set_guest_cr2(cur, value),
-        3 => set_kernel_base(cur, Mfn(value >> 12), &mut Budget::unlimited()).map_err(|_| Emulated::NotMine)?,
+        // A table that has not been checked yet may be a large tree: the guest then executes the instruction again.
+        3 => set_kernel_base(cur, Mfn(value >> 12), &mut Budget::limited()).map_err(|fail| match fail {
+            Fail::Again => Emulated::Done,
+            Fail::Errno(_) => Emulated::NotMine,
+        })?,
         4 => cur.cpu.set_cr4_live(value & controllable_cr4()),
         _ => return Err(Emulated::NotMine),
     }

@@ -11,9 +11,9 @@ use crate::arch::x86::regs::{UserRegs, rflags};
 use crate::domain::Vcpu;
 use crate::guest::GuestPtr;
 use crate::irq;
-use crate::mm::{Mfn, emulated, frame, pt};
+use crate::mm::emulated::{self, Found};
+use crate::mm::{Mfn, frame};
 use crate::trace::{self, Kind};
-use core::sync::atomic::Ordering::Relaxed;
 use xen_abi::Errno;
 use xen_logic::decode::quick::{self, Change};
 use xen_logic::decode::{Access, Insn, Kind as Operation, Op, Place, RegFile, Segment, decode};
@@ -27,12 +27,14 @@ const RCX: u8 = 1;
 #[inline]
 pub fn pte_write(cur: &'static Vcpu, regs: &mut UserRegs, addr: u64) -> Emulated {
     match emulated::find(cur, addr) {
-        Some(target) => match quick_write(cur, regs, addr, target) {
+        Found::Entry(target) => match quick_write(cur, regs, addr, target) {
             Some(outcome) => outcome,
             None => table_write(cur, regs, addr, target),
         },
-        None if cur.domain().privileged => device_write(cur, regs, addr),
-        None => Emulated::NotMine,
+        Found::Other(mapping) if is_guarded(mapping) && cur.domain().privileged => {
+            device_write(cur, regs, addr, Mfn(mapping.mfn()))
+        }
+        _ => Emulated::NotMine,
     }
 }
 
@@ -124,10 +126,7 @@ fn table_write(cur: &'static Vcpu, regs: &mut UserRegs, addr: u64, target: emula
 
 /// A write to guarded device memory, which `irq` passes on or drops. Only plain stores are done to devices.
 #[cold]
-fn device_write(cur: &'static Vcpu, regs: &mut UserRegs, addr: u64) -> Emulated {
-    let Some(frame) = guarded_frame(addr) else {
-        return Emulated::NotMine;
-    };
+fn device_write(cur: &'static Vcpu, regs: &mut UserRegs, addr: u64, frame: Mfn) -> Emulated {
     let Some((access, len)) = access_at(regs, addr) else {
         return Emulated::NotMine;
     };
@@ -143,12 +142,11 @@ fn device_write(cur: &'static Vcpu, regs: &mut UserRegs, addr: u64) -> Emulated 
     finish(cur, regs, len, Ok(flow))
 }
 
-/// The device frame that `addr` is mapped to, if it is one that every mapping has read-only.
-fn guarded_frame(addr: u64) -> Option<Mfn> {
-    let mapping = Pte(pt::find_l1(addr)?.word().load(Relaxed));
+/// Is it a mapping of a device frame that every mapping has read-only?
+#[inline]
+fn is_guarded(mapping: Pte) -> bool {
     let mfn = Mfn(mapping.mfn());
-    let guarded = mapping.is_present() && !mapping.is_writable() && frame::info(mfn).is_none();
-    (guarded && irq::mmio_read_only(mfn)).then_some(mfn)
+    !mapping.is_writable() && frame::info(mfn).is_none() && irq::mmio_read_only(mfn)
 }
 
 /// What `movs` copies; 0 for other instructions.
