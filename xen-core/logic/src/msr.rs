@@ -184,6 +184,7 @@ pub fn read(msr: u32, viewer: &Viewer) -> Read {
         nr::AMD64_DE_CFG => only_if(viewer.amd, Read::Machine(DE_CFG_LFENCE_SERIALISES)),
         nr::OSVW_LENGTH | nr::OSVW_STATUS => known,
         nr::SPEC_CTRL | nr::PRED_CMD | nr::X2APIC_FIRST..=nr::X2APIC_LAST => known,
+        _ if is_performance_counter(msr) => known,
         _ => Read::Fault { known: false },
     }
 }
@@ -211,8 +212,15 @@ pub fn write(msr: u32, value: u64, viewer: &Viewer) -> Write {
         nr::DEBUG_CTL => Write::IfSame,
         _ if is_mtrr(msr) && viewer.hardware_domain => Write::IfSame,
         nr::TSC_AUX | nr::SPEC_CTRL | nr::X2APIC_FIRST..=nr::X2APIC_LAST => known,
+        _ if is_performance_counter(msr) => known,
         _ => Write::Fault { known: false },
     }
+}
+
+/// Counters and their controls, which kernels try out at boot: Intel's, and AMD's two sets.
+fn is_performance_counter(msr: u32) -> bool {
+    matches!(msr, 0xc1..=0xc8 | 0x186..=0x18d | 0x309..=0x30b | 0x345 | 0x38d..=0x390)
+        || matches!(msr, 0xc001_0000..=0xc001_0007 | 0xc001_0200..=0xc001_020b)
 }
 
 fn is_mtrr(msr: u32) -> bool {

@@ -62,9 +62,9 @@ pub struct Domain {
 /// Every domain, in no order.
 static DOMAINS: RwLock<Vec<Arc<Domain>>> = RwLock::new(Vec::new());
 
-/// The domain with this number.
+/// The domain with this number; the idle domain is nobody's to ask for.
 pub fn find(id: u16) -> Option<Arc<Domain>> {
-    DOMAINS.read().iter().find(|d| d.id == id).cloned()
+    DOMAINS.read().iter().find(|d| d.id == id && !d.is_idle()).cloned()
 }
 
 /// Calls `f` for each domain, the list locked: `f` takes no lock above it in the order.

@@ -1,6 +1,7 @@
 //! The iret hypercall: how a guest kernel returns to its user space, or to itself.
 
 use super::bounce::toggle_mode;
+use crate::arch::x86::entry::USER_FLAGS;
 use crate::arch::x86::regs::{UserRegs, rflags, selector};
 use crate::domain::{self, Vcpu};
 use crate::guest::GuestPtr;
@@ -24,7 +25,7 @@ pub fn iret(cur: &Vcpu, regs: &mut UserRegs) {
     }
     regs.rip = frame.rip;
     regs.cs = frame.cs & 0xffff | 3;
-    regs.rflags = frame.rflags & !(rflags::IOPL | rflags::VM) & 0x3f_ffff | rflags::IF | rflags::FIXED;
+    regs.rflags = frame.rflags & USER_FLAGS | rflags::IF | rflags::FIXED;
     regs.rsp = frame.rsp;
     regs.ss = frame.ss & 0xffff | 3;
     regs.rax = frame.rax;

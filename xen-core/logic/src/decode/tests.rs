@@ -324,7 +324,7 @@ fn likely_code() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(20_000))]
+    #![proptest_config(ProptestConfig::with_cases(4_000))]
 
     #[test]
     fn agrees_with_reference(code in likely_code()) {
@@ -558,7 +558,7 @@ fn check_quick(code: &[u8; 8], old: u64) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(50_000))]
+    #![proptest_config(ProptestConfig::with_cases(8_000))]
 
     #[test]
     fn quick_decoder_agrees_with_the_full_one(

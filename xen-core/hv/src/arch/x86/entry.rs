@@ -61,7 +61,7 @@ const SYSCALL_MASK: u64 =
     rflags::AC | rflags::RF | rflags::NT | rflags::DF | rflags::IF | rflags::TF | rflags::IOPL;
 
 /// Flags that a guest's user space may have: neither IOPL nor the virtual-8086 bits.
-const USER_FLAGS: u64 = 0x3f_ffff & !(rflags::IOPL | rflags::VM | rflags::VIF | rflags::VIP);
+pub const USER_FLAGS: u64 = 0x3f_ffff & !(rflags::IOPL | rflags::VM | rflags::VIF | rflags::VIP);
 
 const MSR_STAR: u32 = 0xc000_0081;
 const MSR_LSTAR: u32 = 0xc000_0082;

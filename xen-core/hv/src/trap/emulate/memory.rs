@@ -48,12 +48,10 @@ fn quick_write(cur: &'static Vcpu, regs: &mut UserRegs, addr: u64, target: emula
     }
     let old = target.read();
     let (new, rflags) = insn.change.apply(old, addr, regs);
-    if new != old {
-        trace::record(Kind::PtWrite, addr, new);
-        match emulated::exchange(cur, target, old, new) {
-            Ok(()) => {}
-            Err(error) => return Some(not_written(error)),
-        }
+    trace::record(Kind::PtWrite, addr, new);
+    // Also where nothing changes: only then is it certain that `old` came out of the domain's own table.
+    if let Err(error) = emulated::exchange(cur, target, old, new) {
+        return Some(not_written(error));
     }
     if let Change::Exchange(reg) = insn.change {
         regs.set_gpr(reg, old);
@@ -104,17 +102,15 @@ fn table_write(cur: &'static Vcpu, regs: &mut UserRegs, addr: u64, target: emula
     let mask = access.width.mask() << shift;
     let outcome = access.apply(regs, (old & mask) >> shift, source);
     let new = old & !mask | outcome.new << shift & mask;
-    if new != old {
-        trace::record(Kind::PtWrite, addr, new);
-        // A whole entry stored whatever was there; otherwise what was there must still be.
-        let expected = if matches!(access.kind, Operation::Store(_)) && mask == u64::MAX {
-            None
-        } else {
-            Some(old)
-        };
-        if let Err(error) = emulated::write(cur, target, expected, new) {
-            return not_written(error);
-        }
+    trace::record(Kind::PtWrite, addr, new);
+    // A whole entry stored whatever was there; otherwise what was there must still be.
+    let expected = if matches!(access.kind, Operation::Store(_)) && mask == u64::MAX {
+        None
+    } else {
+        Some(old)
+    };
+    if let Err(error) = emulated::write(cur, target, expected, new) {
+        return not_written(error);
     }
     if let Some((reg, value)) = outcome.reg {
         reg.write(regs, access.width, value);
