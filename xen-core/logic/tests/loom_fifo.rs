@@ -60,6 +60,8 @@ struct Machine {
     target: [AtomicU32; 3],
     last: [AtomicU32; 3],
     seen: [AtomicU32; 3],
+    /// By port: the vcpu that saw it last.
+    seen_on: [AtomicU32; 3],
 }
 
 const PRIORITY: u8 = 0;
@@ -83,6 +85,7 @@ impl Machine {
             target: zeros(),
             last: zeros(),
             seen: zeros(),
+            seen_on: zeros(),
         })
     }
 
@@ -114,7 +117,7 @@ impl Machine {
             }
             self.last[port as usize].store(to as u32, Ordering::Release);
             if mine.append(&self.array, &self.vcpus[to].control, PRIORITY, port) {
-                self.vcpus[to].upcall.store(true, Ordering::Release);
+                self.vcpus[to].upcall.swap(true, Ordering::AcqRel);
             }
             return;
         }
@@ -143,6 +146,7 @@ impl Machine {
                 if now & PENDING != 0 && now & MASKED == 0 {
                     word.clear(PENDING);
                     self.seen[port as usize].fetch_add(1, Ordering::AcqRel);
+                    self.seen_on[port as usize].store(vcpu as u32, Ordering::Release);
                 }
                 ready |= v.control.ready.clear(1);
             }
@@ -164,7 +168,7 @@ impl Machine {
 
 fn model(test: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(3);
+    builder.preemption_bound = Some(5);
     builder.check(test);
 }
 
@@ -207,6 +211,9 @@ fn a_tail_that_moves_while_another_is_appended() {
         m.send(2);
         sender.join().unwrap();
         m.check([0, 2, 1]);
+        // Had the old queue not forgotten port 1, port 2 would have followed it to the other vcpu.
+        assert_eq!(m.seen_on[1].load(Ordering::Acquire), 1);
+        assert_eq!(m.seen_on[2].load(Ordering::Acquire), 0);
     });
 }
 

@@ -182,6 +182,39 @@ fn writable_by_two_cpus() {
     });
 }
 
+/// As `update_va_mapping` does with a table that others use too: contention is no refusal.
+#[test]
+fn a_use_in_common_is_never_refused() {
+    model(|| {
+        let f = frame(Type::None);
+        assert!(acquire(&f, Type::L1));
+        let once_more = |f: &Model| {
+            assert!(cells::get_type_if_valid(f, Type::L1, || true));
+            release(f);
+        };
+        two(&f, once_more, once_more);
+        release(&f);
+        check_quiet(&f);
+    });
+}
+
+/// A frame that turns out to be another domain's is left as it was.
+#[test]
+fn a_wrong_owner_leaves_no_trace() {
+    model(|| {
+        let f = frame(Type::None);
+        assert!(acquire(&f, Type::L1));
+        two(
+            &f,
+            |f| assert!(!cells::get_type_if_valid(f, Type::L1, || false)),
+            release,
+        );
+        // If its last user left in between, the table is parked for its owner to find.
+        visit(&f, Type::Writable);
+        check_quiet(&f);
+    });
+}
+
 #[test]
 fn freed_once_and_never_in_use() {
     model(|| {

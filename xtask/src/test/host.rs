@@ -18,7 +18,7 @@ pub fn run(long: bool) -> Result<Tally> {
         plain.env("PARAVANE_LONG", "1");
     }
     let mut tally = count(&mut plain)?;
-    // The frame rules with two CPUs, every interleaving; loom's types take the place of the atomic ones.
+    // The frame rules with two CPUs, and the event queues with a guest, every interleaving: with loom's atomic types.
     let mut loom = cargo(&[
         "test",
         "--quiet",
@@ -27,6 +27,8 @@ pub fn run(long: bool) -> Result<Tally> {
         "xen-logic",
         "--test",
         "loom_frame",
+        "--test",
+        "loom_fifo",
     ]);
     loom.arg("--target-dir")
         .arg(workspace::target().join("loom"))

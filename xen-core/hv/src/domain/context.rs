@@ -76,15 +76,25 @@ fn load(next: &'static Vcpu, here: u32) -> bool {
     let domain = next.domain();
     domain.mark_dirty(here as usize);
     domain.perdomain.map_reserved_page(next.id, here as usize);
-    let cr3 = if next.hot.kernel_mode.load(Relaxed) != 0 { &next.hot.kernel_cr3 } else { &next.hot.user_cr3 };
+    let cr3 = if next.hot.kernel_mode.load(Relaxed) != 0 {
+        &next.hot.kernel_cr3
+    } else {
+        &next.hot.user_cr3
+    };
     trace::count(trace::Counter::Cr3Loads);
     // SAFETY: a validated L4 table that the vcpu holds a reference to; the window has this CPU's reserved page.
     unsafe {
         segment::write_cr3(cr3.load(Relaxed));
         gdt::load(layout::gdt_window(next.id));
     }
-    gdt::set_ldt(here as usize, layout::ldt_window(next.id), next.cpu.ldt_entries.load(Relaxed));
-    percpu::info().loaded.store(core::ptr::from_ref(next).cast_mut(), Relaxed);
+    gdt::set_ldt(
+        here as usize,
+        layout::ldt_window(next.id),
+        next.cpu.ldt_entries.load(Relaxed),
+    );
+    percpu::info()
+        .loaded
+        .store(core::ptr::from_ref(next).cast_mut(), Relaxed);
     next.loaded_on.store(here, Release);
     next.cpu.load()
 }
@@ -143,7 +153,11 @@ pub fn vcpu_initialise(v: &'static Vcpu, c: &vcpu_guest_context) -> Result<(), E
         return Err(Errno::EINVAL);
     }
     mm::descriptor::set_gdt(v, &c.gdt_frames, c.gdt_ents as u32)?;
-    let user_cr3 = if c.ctrlreg[1] == 0 { None } else { Some(c.ctrlreg[1] >> 12) };
+    let user_cr3 = if c.ctrlreg[1] == 0 {
+        None
+    } else {
+        Some(c.ctrlreg[1] >> 12)
+    };
     mm::set_base_pointers(v, c.ctrlreg[3] >> 12, user_cr3)?;
 
     for (gate, t) in v.cpu.traps.iter().zip(&c.trap_ctxt) {
@@ -157,11 +171,19 @@ pub fn vcpu_initialise(v: &'static Vcpu, c: &vcpu_guest_context) -> Result<(), E
     hot.event_callback.store(c.event_callback_eip, Relaxed);
     hot.failsafe_callback.store(c.failsafe_callback_eip, Relaxed);
     hot.syscall_callback.store(c.syscall_callback_eip, Relaxed);
-    hot.failsafe_masks_events.store((c.flags & FAILSAFE_DISABLES_EVENTS != 0) as u32, Relaxed);
-    hot.syscall_masks_events.store((c.flags & SYSCALL_DISABLES_EVENTS != 0) as u32, Relaxed);
+    hot.failsafe_masks_events
+        .store((c.flags & FAILSAFE_DISABLES_EVENTS != 0) as u32, Relaxed);
+    hot.syscall_masks_events
+        .store((c.flags & SYSCALL_DISABLES_EVENTS != 0) as u32, Relaxed);
     super::update_fast_paths(v);
     let u = &c.user_regs;
-    v.cpu.set_segments([u.ds, u.es, u.fs, u.gs], c.fs_base, c.gs_base_kernel, c.gs_base_user, kernel);
+    v.cpu.set_segments(
+        [u.ds, u.es, u.fs, u.gs],
+        c.fs_base,
+        c.gs_base_kernel,
+        c.gs_base_user,
+        kernel,
+    );
     for n in [0, 1, 2, 3, 6, 7] {
         // A value that a vcpu may not have is dropped, as on Xen.
         let _ = v.cpu.set_debugreg(n, c.debugreg[n as usize], false);
@@ -180,9 +202,18 @@ fn set_registers(v: &Vcpu, c: &vcpu_guest_context) {
     (r.r11, r.r10, r.r9, r.r8, r.rax, r.rcx) = (u.r11, u.r10, u.r9, u.r8, u.rax, u.rcx);
     (r.rdx, r.rsi, r.rdi, r.rip, r.rsp) = (u.rdx, u.rsi, u.rdi, u.rip, u.rsp);
     // The guest names ring 0 selectors or none; it runs in ring 3 with interrupts on in hardware.
-    r.cs = if u.cs & !3 == 0x10 || u.cs == 0 { selector::GUEST_CS64 as u64 } else { u.cs as u64 | 3 };
-    r.ss = if u.ss & !3 == 0x18 || u.ss == 0 { selector::GUEST_SS as u64 } else { u.ss as u64 | 3 };
-    r.rflags = u.rflags & !(rflags::IOPL | rflags::VM | rflags::VIF | rflags::VIP) & 0x3f_ffff | rflags::IF | rflags::FIXED;
+    r.cs = if u.cs & !3 == 0x10 || u.cs == 0 {
+        selector::GUEST_CS64 as u64
+    } else {
+        u.cs as u64 | 3
+    };
+    r.ss = if u.ss & !3 == 0x18 || u.ss == 0 {
+        selector::GUEST_SS as u64
+    } else {
+        u.ss as u64 | 3
+    };
+    r.rflags =
+        u.rflags & !(rflags::IOPL | rflags::VM | rflags::VIF | rflags::VIP) & 0x3f_ffff | rflags::IF | rflags::FIXED;
     v.cpu.iopl.store((u.rflags >> 12) as u32 & 3, Relaxed);
     super::set_upcall_mask(v, (u.rflags & rflags::IF == 0) as u8);
     r.set_iret_exit();

@@ -53,7 +53,10 @@ fn show_guest_stack(sp: u64) {
             }
         }
         let [a, b, c, d] = words;
-        log::error!("stack {:#018x}: {a:016x} {b:016x} {c:016x} {d:016x}", sp.wrapping_add(row * 32));
+        log::error!(
+            "stack {:#018x}: {a:016x} {b:016x} {c:016x} {d:016x}",
+            sp.wrapping_add(row * 32)
+        );
     }
 }
 

@@ -40,14 +40,30 @@ pub fn set_upcall_mask(cur: &Vcpu, mask: u8) {
 #[inline]
 pub fn set_guest_cr2(cur: &Vcpu, addr: u64) {
     // SAFETY: as in `byte`; the field is aligned, since `vcpu_info` is.
-    let cr2 = unsafe { AtomicU64::from_ptr(cur.hot.info.load(Relaxed).cast::<u64>().add(offset_of!(vcpu_info, arch) / 8)) };
+    let cr2 = unsafe {
+        AtomicU64::from_ptr(
+            cur.hot
+                .info
+                .load(Relaxed)
+                .cast::<u64>()
+                .add(offset_of!(vcpu_info, arch) / 8),
+        )
+    };
     cr2.store(addr, Relaxed);
 }
 
 /// The guest's CR2, as it stands in `vcpu_info.arch`.
 pub fn guest_cr2(cur: &Vcpu) -> u64 {
     // SAFETY: as in `set_guest_cr2`.
-    let cr2 = unsafe { AtomicU64::from_ptr(cur.hot.info.load(Relaxed).cast::<u64>().add(offset_of!(vcpu_info, arch) / 8)) };
+    let cr2 = unsafe {
+        AtomicU64::from_ptr(
+            cur.hot
+                .info
+                .load(Relaxed)
+                .cast::<u64>()
+                .add(offset_of!(vcpu_info, arch) / 8),
+        )
+    };
     cr2.load(Relaxed)
 }
 
@@ -56,7 +72,8 @@ const ARCHITECTURAL_IOPL: u64 = 1 << 4;
 
 /// Looks again whether `v`'s system calls may take the short way.
 pub fn update_fast_paths(v: &Vcpu) {
-    v.hot.update_fast_paths(v.domain().vm_assist.load(Relaxed) & ARCHITECTURAL_IOPL != 0);
+    v.hot
+        .update_fast_paths(v.domain().vm_assist.load(Relaxed) & ARCHITECTURAL_IOPL != 0);
 }
 
 /// The IOPL bits of a saved flags word.

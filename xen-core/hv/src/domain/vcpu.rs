@@ -3,9 +3,9 @@
 use super::Domain;
 use crate::arch::x86::guest_cpu::GuestCpu;
 use crate::arch::x86::regs::UserRegs;
+use crate::mm::layout::HOLE_END;
 use alloc::boxed::Box;
 use core::cell::UnsafeCell;
-use crate::mm::layout::HOLE_END;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering::Relaxed};
 use xen_abi::{Errno, vcpu_info};
 

@@ -74,7 +74,10 @@ fn call(cur: &'static Vcpu, number: u64, args: &[u64; 6]) -> Outcome {
 /// `-ENOSYS`, with a line in the log that names what was asked for.
 pub fn not_built(number: u64, sub: &str) -> Stop {
     let name = xen_abi::hypercall_name(number);
-    crate::console::limited!(log::Level::Debug, "hypercall {number} ({name}) {sub} is not implemented");
+    crate::console::limited!(
+        log::Level::Debug,
+        "hypercall {number} ({name}) {sub} is not implemented"
+    );
     Stop::Errno(Errno::ENOSYS)
 }
 

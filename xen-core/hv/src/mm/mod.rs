@@ -38,7 +38,10 @@ pub struct DomainMm {
 impl DomainMm {
     /// A domain without memory that may have `max_pages` frames.
     pub fn new(max_pages: u64) -> Self {
-        Self { tot_pages: AtomicU64::new(0), max_pages: AtomicU64::new(max_pages) }
+        Self {
+            tot_pages: AtomicU64::new(0),
+            max_pages: AtomicU64::new(max_pages),
+        }
     }
 }
 
@@ -55,5 +58,9 @@ pub fn directmap(maddr: u64) -> *mut u8 {
 #[inline]
 pub fn maddr_of<T>(ptr: *const T) -> u64 {
     let va = ptr as u64;
-    if va >= layout::DIRECTMAP { va - layout::DIRECTMAP } else { va - layout::IMAGE + IMAGE_LOAD }
+    if va >= layout::DIRECTMAP {
+        va - layout::DIRECTMAP
+    } else {
+        va - layout::IMAGE + IMAGE_LOAD
+    }
 }

@@ -49,7 +49,12 @@ impl PerDomain {
         let l3 = new_table()?;
         let l2 = new_table()?;
         entry(l3, 0).store(l2.maddr() | TABLE, Relaxed);
-        Ok(Self { l3, l2, l1: [const { Once::new() }; TABLES], adding: Mutex::new(()) })
+        Ok(Self {
+            l3,
+            l2,
+            l1: [const { Once::new() }; TABLES],
+            adding: Mutex::new(()),
+        })
     }
 
     /// The L4 entry for slot 260.
@@ -73,7 +78,9 @@ impl PerDomain {
     }
 
     fn window(&self, id: u32, page: u64) -> &'static AtomicU64 {
-        let table = self.l1[(id as u64 / VCPUS_PER_TABLE) as usize].get().expect("a vcpu has a window");
+        let table = self.l1[(id as u64 / VCPUS_PER_TABLE) as usize]
+            .get()
+            .expect("a vcpu has a window");
         entry(*table, id as u64 % VCPUS_PER_TABLE * VCPU_WINDOW_PAGES + page)
     }
 
@@ -87,7 +94,8 @@ impl PerDomain {
     /// Puts CPU `cpu`'s reserved page into vcpu `id`'s GDT; the caller loads CR3 afterwards.
     pub fn map_reserved_page(&self, id: u32, cpu: usize) {
         let maddr = maddr_of(gdt::reserved_page(cpu) as *const u8);
-        self.window(id, gdt::FIRST_RESERVED_PAGE).store(maddr | DESCRIPTORS, Relaxed);
+        self.window(id, gdt::FIRST_RESERVED_PAGE)
+            .store(maddr | DESCRIPTORS, Relaxed);
     }
 }
 

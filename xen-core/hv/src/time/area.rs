@@ -42,11 +42,7 @@ impl Area {
         // The area may end with the last byte of the address space: its end has no number then.
         let last = addr.wrapping_add(len.wrapping_sub(1));
         let crosses = addr / PAGE_SIZE != last / PAGE_SIZE;
-        let second = if crosses {
-            Some(hold(cur, last)?)
-        } else {
-            None
-        };
+        let second = if crosses { Some(hold(cur, last)?) } else { None };
         let mut area = Area {
             words: [core::ptr::null_mut(); MAX_WORDS],
             _pages: (first, None),

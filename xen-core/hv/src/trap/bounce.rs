@@ -32,7 +32,11 @@ pub fn toggle_mode(cur: &Vcpu) {
     let to_kernel = cur.hot.kernel_mode.load(Relaxed) ^ 1;
     cur.hot.kernel_mode.store(to_kernel, Relaxed);
     segment::swapgs();
-    let cr3 = if to_kernel != 0 { &cur.hot.kernel_cr3 } else { &cur.hot.user_cr3 };
+    let cr3 = if to_kernel != 0 {
+        &cur.hot.kernel_cr3
+    } else {
+        &cur.hot.user_cr3
+    };
     trace::count(trace::Counter::Cr3Loads);
     // SAFETY: both are validated L4 tables that the vcpu holds a reference to.
     unsafe { segment::write_cr3(cr3.load(Relaxed)) };
@@ -75,7 +79,10 @@ pub fn bounce(cur: &Vcpu, regs: &mut UserRegs, b: &Bounce) {
     let words = &frame[..n];
     let sp = (sp & !15).wrapping_sub(n as u64 * 8);
     if GuestPtr::<u64>::new(sp).write_slice(words).is_err() {
-        log::error!("bounce frame of vcpu {} does not fit its kernel stack at {sp:#x}", cur.id);
+        log::error!(
+            "bounce frame of vcpu {} does not fit its kernel stack at {sp:#x}",
+            cur.id
+        );
         return domain::crash_current(regs, "a fault while pushing a bounce frame");
     }
     if b.mask_events {
@@ -95,12 +102,25 @@ pub fn deliver_trap(cur: &Vcpu, regs: &mut UserRegs, v: u8, error_code: Option<u
     let gate = &cur.cpu.traps[v as usize];
     let entry = gate.address.load(Relaxed);
     if entry == 0 {
-        log::error!("vcpu {} has no handler for exception {v}, error code {:#x}", cur.id, error_code.unwrap_or(0));
+        log::error!(
+            "vcpu {} has no handler for exception {v}, error code {:#x}",
+            cur.id,
+            error_code.unwrap_or(0)
+        );
         return domain::crash_current(regs, "an exception without a handler");
     }
     trace::count(trace::Counter::Bounces);
     let mask_events = gate.flags.load(Relaxed) & GATE_MASKS_EVENTS != 0;
-    bounce(cur, regs, &Bounce { entry, mask_events, error_code, selectors: false });
+    bounce(
+        cur,
+        regs,
+        &Bounce {
+            entry,
+            mask_events,
+            error_code,
+            selectors: false,
+        },
+    );
 }
 
 /// A system call of guest user space.
@@ -111,7 +131,16 @@ pub fn syscall(cur: &Vcpu, regs: &mut UserRegs) {
         return deliver_trap(cur, regs, vector::UD, None);
     }
     let mask_events = cur.hot.syscall_masks_events.load(Relaxed) != 0;
-    bounce(cur, regs, &Bounce { entry, mask_events, error_code: None, selectors: false });
+    bounce(
+        cur,
+        regs,
+        &Bounce {
+            entry,
+            mask_events,
+            error_code: None,
+            selectors: false,
+        },
+    );
 }
 
 /// Events are pending and not masked: the event callback, which masks them.
@@ -121,7 +150,16 @@ pub fn event(cur: &Vcpu, regs: &mut UserRegs) {
         // Nothing to enter yet: the event stays pending.
         return;
     }
-    bounce(cur, regs, &Bounce { entry, mask_events: true, error_code: None, selectors: false });
+    bounce(
+        cur,
+        regs,
+        &Bounce {
+            entry,
+            mask_events: true,
+            error_code: None,
+            selectors: false,
+        },
+    );
 }
 
 /// The context in `regs` could not be entered, or a data selector of it could not be loaded.
@@ -130,7 +168,22 @@ pub fn failsafe(cur: &Vcpu, regs: &mut UserRegs) {
     if entry == 0 {
         return domain::crash_current(regs, "a context that cannot be entered, and no failsafe callback");
     }
-    log::debug!("failsafe callback of vcpu {}: rip {:#x} cs {:#x} ss {:#x}", cur.id, regs.rip, regs.cs, regs.ss);
+    log::debug!(
+        "failsafe callback of vcpu {}: rip {:#x} cs {:#x} ss {:#x}",
+        cur.id,
+        regs.rip,
+        regs.cs,
+        regs.ss
+    );
     let mask_events = cur.hot.failsafe_masks_events.load(Relaxed) != 0;
-    bounce(cur, regs, &Bounce { entry, mask_events, error_code: None, selectors: true });
+    bounce(
+        cur,
+        regs,
+        &Bounce {
+            entry,
+            mask_events,
+            error_code: None,
+            selectors: true,
+        },
+    );
 }

@@ -100,7 +100,11 @@ pub fn debug(cur: &Vcpu, regs: &mut UserRegs) {
 fn finish(cur: &Vcpu, regs: &mut UserRegs, outcome: Emulated) {
     match outcome {
         Emulated::Done | Emulated::NotMine => {}
-        Emulated::Inject { vector: vector::PF, error_code, cr2 } => {
+        Emulated::Inject {
+            vector: vector::PF,
+            error_code,
+            cr2,
+        } => {
             deliver_page_fault(cur, regs, cr2.unwrap_or(0), error_code.unwrap_or(0));
         }
         Emulated::Inject { vector, error_code, .. } => deliver_trap(cur, regs, vector, error_code),

@@ -157,12 +157,16 @@ pub fn get_type<F: Frame>(frame: &F, want: Type, foreign: bool, owned: impl Fn()
 /// the frame cannot be free once the exchange has succeeded. `false` leaves everything as it was: ask in full.
 #[inline(always)]
 pub fn get_type_if_valid<F: Frame>(frame: &F, want: Type, owned: impl Fn() -> bool) -> bool {
-    let word = TypeWord(frame.typ().load());
-    let Some(more) = word.one_more_as(want) else {
-        return false;
-    };
-    if frame.typ().exchange(word.0, more.0).is_err() {
-        return false;
+    let mut old = frame.typ().load();
+    loop {
+        let Some(more) = TypeWord(old).one_more_as(want) else {
+            return false;
+        };
+        match frame.typ().exchange(old, more.0) {
+            Ok(()) => break,
+            // Another CPU took or dropped a use: that is no refusal.
+            Err(now) => old = now,
+        }
     }
     owned() || !give_back(frame)
 }

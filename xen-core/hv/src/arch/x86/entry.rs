@@ -57,8 +57,7 @@ pub fn vector_stub(vector: u8) -> u64 {
 }
 
 /// Flags that `syscall` clears: what could disturb the hypervisor, or let it be disturbed.
-const SYSCALL_MASK: u64 =
-    rflags::AC | rflags::RF | rflags::NT | rflags::DF | rflags::IF | rflags::TF | rflags::IOPL;
+const SYSCALL_MASK: u64 = rflags::AC | rflags::RF | rflags::NT | rflags::DF | rflags::IF | rflags::TF | rflags::IOPL;
 
 /// Flags that a guest's user space may have: neither IOPL nor the virtual-8086 bits.
 pub const USER_FLAGS: u64 = 0x3f_ffff & !(rflags::IOPL | rflags::VM | rflags::VIF | rflags::VIP);

@@ -82,7 +82,11 @@ impl FpuArea {
             area.cast::<u16>().write(0x37f);
             area.add(24).cast::<u32>().write(0x1f80);
         }
-        Ok(Self { area, layout, xcr0: AtomicU64::new(1) })
+        Ok(Self {
+            area,
+            layout,
+            xcr0: AtomicU64::new(1),
+        })
     }
 
     /// XCR0 as the guest set it.

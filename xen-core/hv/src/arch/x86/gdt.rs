@@ -38,7 +38,15 @@ struct Slot(Tss);
 
 static mut PAGES: [Page; NR_CPUS] = [const { Page([0; 512]) }; NR_CPUS];
 static mut TSS: [Slot; NR_CPUS] = [const {
-    Slot(Tss { reserved: 0, rsp: [0; 3], reserved1: 0, ist: [0; 7], reserved2: 0, reserved3: 0, iomap: 0 })
+    Slot(Tss {
+        reserved: 0,
+        rsp: [0; 3],
+        reserved1: 0,
+        ist: [0; 7],
+        reserved2: 0,
+        reserved3: 0,
+        iomap: 0,
+    })
 }; NR_CPUS];
 
 #[repr(C, packed)]

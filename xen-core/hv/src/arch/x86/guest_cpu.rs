@@ -68,7 +68,12 @@ impl GuestCpu {
     /// `ENOMEM`.
     pub fn new() -> Result<Self, Errno> {
         Ok(Self {
-            traps: [const { TrapGate { address: AtomicU64::new(0), flags: AtomicU32::new(0) } }; 256],
+            traps: [const {
+                TrapGate {
+                    address: AtomicU64::new(0),
+                    flags: AtomicU32::new(0),
+                }
+            }; 256],
             selectors: [const { AtomicU16::new(0) }; 4],
             fs_base: AtomicU64::new(0),
             gs_base: [const { AtomicU64::new(0) }; 2],
@@ -94,7 +99,11 @@ impl GuestCpu {
             slot.store(sel, Relaxed);
         }
         self.fs_base.store(fs, Relaxed);
-        let (live, shadow) = if kernel_mode { (gs_kernel, gs_user) } else { (gs_user, gs_kernel) };
+        let (live, shadow) = if kernel_mode {
+            (gs_kernel, gs_user)
+        } else {
+            (gs_user, gs_kernel)
+        };
         self.gs_base[0].store(live, Relaxed);
         self.gs_base[1].store(shadow, Relaxed);
     }
@@ -122,7 +131,8 @@ impl GuestCpu {
     pub fn load(&self) -> bool {
         let sel = |i: usize| self.selectors[i].load(Relaxed);
         // Not short-circuited: each segment register must lose the other vcpu's value.
-        let ok = segment::load_ds(sel(0)) & segment::load_es(sel(1)) & segment::load_fs(sel(2)) & segment::load_gs(sel(3));
+        let ok =
+            segment::load_ds(sel(0)) & segment::load_es(sel(1)) & segment::load_fs(sel(2)) & segment::load_gs(sel(3));
         segment::set_fs_base(self.fs_base.load(Relaxed));
         segment::set_gs_base(self.gs_base[0].load(Relaxed));
         segment::set_shadow_gs_base(self.gs_base[1].load(Relaxed));

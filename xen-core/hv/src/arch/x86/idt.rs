@@ -42,14 +42,21 @@ pub fn init() {
             _ => 0,
         };
         // These may be raised by guests' instructions; other software interrupts fault, and are looked up then.
-        let dpl = if matches!(v, vector::BP | vector::OF | vector::INT80) { 3 } else { 0 };
+        let dpl = if matches!(v, vector::BP | vector::OF | vector::INT80) {
+            3
+        } else {
+            0
+        };
         *slot = gate(vector_stub(v), ist, dpl);
     }
 }
 
 /// Loads the table on this CPU.
 pub fn load() {
-    let p = Pointer { limit: size_of::<Table>() as u16 - 1, base: &raw const TABLE as u64 };
+    let p = Pointer {
+        limit: size_of::<Table>() as u16 - 1,
+        base: &raw const TABLE as u64,
+    };
     // SAFETY: `init` has filled the table; its gates lead to the entry stubs.
     unsafe { asm!("lidt [{}]", in(reg) &p, options(readonly, nostack, preserves_flags)) };
 }

@@ -16,14 +16,14 @@ pub mod usercopy;
 pub mod mailbox;
 
 // Devices.
+pub mod acpi;
+pub mod apic;
+pub mod calibrate;
+pub mod cpu;
 pub mod ioapic;
 pub mod pci_config;
 pub mod port;
 pub mod power;
 pub mod rtc;
-pub mod acpi;
-pub mod apic;
-pub mod calibrate;
-pub mod cpu;
 pub mod runtime;
 pub mod smp;
