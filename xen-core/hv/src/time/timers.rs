@@ -12,6 +12,7 @@ use crate::sync::{Mutex, PerCpu, PollMailbox};
 use crate::{event, sched, trace};
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use core::sync::atomic::{AtomicU64, AtomicUsize};
+use spin::RelaxStrategy;
 use spin::mutex::SpinMutexGuard;
 use xen_abi::{Errno, SHUTDOWN_watchdog, VIRQ_TIMER};
 use xen_logic::timer::{Deadlines, Slot};
@@ -73,7 +74,7 @@ impl Timer {
             match self.0.load(Acquire) {
                 IDLE => return None,
                 // Whoever arms it holds a queue's lock and waits for nothing.
-                BUSY => core::hint::spin_loop(),
+                BUSY => PollMailbox::relax(),
                 word => return Some(((word >> 32) as usize, Slot::from_raw(word as u32))),
             }
         }
