@@ -57,12 +57,6 @@ impl<T: Wire> GuestPtr<T> {
         self.addr == 0
     }
 
-    /// The same memory as an array of `U`.
-    #[inline]
-    pub fn cast<U: Wire>(self) -> GuestPtr<U> {
-        GuestPtr::new(self.addr)
-    }
-
     /// The `index`th element from here.
     #[inline]
     pub fn at(self, index: u64) -> Self {

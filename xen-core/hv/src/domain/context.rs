@@ -13,35 +13,32 @@ use xen_abi::{Errno, vcpu_guest_context};
 
 const NOWHERE: u32 = u32::MAX;
 
-/// Makes `next` the vcpu of this CPU instead of `prev`; interrupts are off, and the caller owns both.
+/// Makes `next` the vcpu of this CPU; interrupts are off, and the caller owns it and the one before.
 ///
-/// The idle vcpu needs no state, so `prev`'s stays on the CPU while that idles, and costs nothing if `prev` comes
-/// back. If it comes back on another CPU, that one asks for it with [`unload`].
-pub fn switch_to(prev: &'static Vcpu, next: &'static Vcpu) {
+/// The idle vcpu needs no state, so that of the vcpu before stays on the CPU while that idles, its registers in the
+/// frame included, and costs nothing if that vcpu comes back. If it comes back on another CPU, that one asks for it
+/// with [`unload`].
+pub fn switch_to(next: &'static Vcpu) {
     let info = percpu::info();
-    if !prev.is_idle() {
-        // SAFETY: `prev` is current: the frame is its registers, and nobody else touches its saved ones.
-        unsafe { *prev.regs.get() = *guest_frame() };
-    }
     info.current.store(core::ptr::from_ref(next).cast_mut(), Relaxed);
     if next.is_idle() {
         return;
     }
+    if core::ptr::eq(info.loaded.load(Relaxed), next) {
+        return;
+    }
     let here = info.cpu;
-    let mut selectors_ok = true;
-    if !core::ptr::eq(info.loaded.load(Relaxed), next) {
-        if next.loaded_on.load(Acquire) != NOWHERE {
-            // Two CPUs may each hold what the other waits for, as after two vcpus were pinned crosswise: so this one
-            // keeps nothing while it waits. That it is not idle any more would make it deaf to `unload`.
-            give_up_loaded();
-            fetch(next);
-        }
-        let left = drop_loaded();
-        selectors_ok = load(next, here);
-        if let Some(left) = left.filter(|d| !core::ptr::eq(*d, next.domain())) {
-            // Loading CR3 has dropped the other domain's translations.
-            left.dirty_cpus.fetch_and(!(1 << here), Release);
-        }
+    if next.loaded_on.load(Acquire) != NOWHERE {
+        // Two CPUs may each hold what the other waits for, as after two vcpus were pinned crosswise: so this one
+        // keeps nothing while it waits. That it is not idle any more would make it deaf to `unload`.
+        give_up_loaded();
+        fetch(next);
+    }
+    let left = drop_loaded();
+    let selectors_ok = load(next, here);
+    if let Some(left) = left.filter(|d| !core::ptr::eq(*d, next.domain())) {
+        // Loading CR3 has dropped the other domain's translations.
+        left.dirty_cpus.fetch_and(!(1 << here), Release);
     }
     // SAFETY: `next` is now current here; its saved registers belong to this CPU.
     unsafe { *guest_frame() = *next.regs.get() };
@@ -66,6 +63,9 @@ fn drop_loaded() -> Option<&'static Domain> {
     // SAFETY: null, or a vcpu that cannot be freed while a CPU holds its state.
     let held: &'static Vcpu = unsafe { held.as_ref() }?;
     let domain = held.domain();
+    // SAFETY: `held` was the last guest to run here, so the frame at the top of the main stack is its registers; until
+    // `loaded_on` says otherwise, nobody else touches its saved ones.
+    unsafe { *held.regs.get() = *guest_frame() };
     held.cpu.save();
     held.loaded_on.store(NOWHERE, Release);
     Some(domain)

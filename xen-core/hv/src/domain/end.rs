@@ -22,17 +22,6 @@ pub fn crash_current(regs: &UserRegs, why: &str) {
     end(cur.domain(), SHUTDOWN_CRASH);
 }
 
-/// Ends a domain that cannot go on; `why` says what it was.
-pub fn crash(domain: &Domain, why: &str) {
-    let cur = current();
-    if core::ptr::eq(cur.domain(), domain) {
-        // SAFETY: the current vcpu's frame is at the top of this CPU's stack.
-        return crash_current(unsafe { &*guest_frame() }, why);
-    }
-    log::error!("domain {} crashed: {why}", domain.id);
-    end(domain, SHUTDOWN_CRASH);
-}
-
 /// The domain wants to end, for the reason `code` (`SHUTDOWN_*`).
 pub fn shutdown(domain: &Domain, code: u32) {
     if code == SHUTDOWN_CRASH && core::ptr::eq(current().domain(), domain) {

@@ -7,11 +7,11 @@ mod shared;
 mod vcpu;
 
 pub use context::vcpu_initialise;
-pub use end::{crash, crash_current, shutdown};
+pub use end::{crash_current, shutdown};
 pub use shared::{
     deliver_nmi, dummy_info, guest_cr2, set_guest_cr2, set_upcall_mask, upcall_mask, update_fast_paths, visible_iopl,
 };
-pub use vcpu::{Hot, Local, Vcpu};
+pub use vcpu::{Hot, Vcpu};
 
 use crate::mm::layout::MAX_VCPUS;
 use crate::mm::perdomain::PerDomain;

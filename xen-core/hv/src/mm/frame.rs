@@ -4,7 +4,6 @@ use super::layout::FRAME_TABLE;
 use super::{alloc, directmap, flush, pt, typing};
 use crate::arch::x86::cpu;
 use crate::domain::Domain;
-use core::mem::ManuallyDrop;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use xen_abi::Errno;
 pub use xen_logic::frame::Type;
@@ -338,18 +337,6 @@ macro_rules! reference {
             #[inline]
             pub fn info(&self) -> &'static FrameInfo {
                 self.0
-            }
-
-            /// Gives the reference to whoever keeps the frame number.
-            #[inline]
-            pub fn into_raw(self) -> Mfn {
-                ManuallyDrop::new(self).0.mfn()
-            }
-
-            /// Takes back what [`Self::into_raw`] gave, once.
-            #[inline]
-            pub fn from_raw(mfn: Mfn) -> Self {
-                Self(entry(mfn))
             }
         }
 

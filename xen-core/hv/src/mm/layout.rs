@@ -19,8 +19,6 @@ pub const PERDOMAIN: u64 = 0xffff_8200_0000_0000;
 pub const PERDOMAIN_SLOT: usize = 260;
 /// The hypervisor's writable view of the machine-to-physical table (slot 261 from here on).
 pub const M2P_RW: u64 = 0xffff_8280_0000_0000;
-/// L4 slot of everything that is the hypervisor's own.
-pub const HV_SLOT: usize = 261;
 /// Device memory mapped for the hypervisor.
 pub const VMAP: u64 = 0xffff_82c0_0000_0000;
 /// First byte after the device mappings.

@@ -203,7 +203,7 @@ fn switch(prev: &'static Vcpu, next: &'static Vcpu, cpu: usize) {
     let id = |v: &Vcpu| (v.domain().id as u64) << 16 | v.id as u64;
     trace::count(trace::Counter::Switches);
     trace::record(trace::Kind::Switch, id(prev), id(next));
-    context::switch_to(prev, next);
+    context::switch_to(next);
     if !next.is_idle() {
         if next.hot.nmi_pending.load(Relaxed) != 0 {
             percpu::raise(Work::NMI);

@@ -79,10 +79,8 @@ impl Work {
     pub const TIMER: Work = Work(2);
     /// The current vcpu may have events to look at; the exit path looks at them in any case.
     pub const EVENT: Work = Work(4);
-    /// The current vcpu's domain has ended or is paused: never run it.
-    pub const STOP: Work = Work(8);
     /// An NMI is due for the current vcpu.
-    pub const NMI: Work = Work(16);
+    pub const NMI: Work = Work(8);
 }
 
 /// This CPU's data.

@@ -77,12 +77,11 @@ pub mod rflags {
     pub const AC: u64 = 1 << 18;
     pub const VIF: u64 = 1 << 19;
     pub const VIP: u64 = 1 << 20;
-    pub const ID: u64 = 1 << 21;
 }
 
 /// Exception vectors (Intel SDM volume 3, 6.3).
 pub mod vector {
-    #![allow(missing_docs)]
+    #![allow(missing_docs, dead_code)]
     pub const DE: u8 = 0;
     pub const DB: u8 = 1;
     pub const NMI: u8 = 2;
@@ -105,10 +104,6 @@ pub mod vector {
     /// System calls of 32-bit user space.
     pub const INT80: u8 = 0x80;
 
-    /// First vector for device interrupts.
-    pub const FIRST_DEVICE: u8 = 0x20;
-    /// Last vector for device interrupts.
-    pub const LAST_DEVICE: u8 = 0xef;
     /// LAPIC timer.
     pub const TIMER: u8 = 0xfa;
     /// "Look at your work bits."

@@ -139,30 +139,3 @@ pub fn read_u64(addr: u64) -> Result<u64, Fault> {
     guarded!(addr, ok, "mov {v}, [{a}]", v = out(reg) value, a = in(reg) addr,);
     if ok != 0 { Ok(value) } else { Err(Fault) }
 }
-
-/// Writes eight bytes of guest memory.
-///
-/// # Errors
-/// [`Fault`] where it is not writable, or is the hypervisor's.
-#[inline]
-pub fn write_u64(addr: u64, value: u64) -> Result<(), Fault> {
-    let ok: u64;
-    guarded!(addr, ok, "mov [{a}], {v}", v = in(reg) value, a = in(reg) addr,);
-    if ok != 0 { Ok(()) } else { Err(Fault) }
-}
-
-/// Compares and exchanges eight bytes of guest memory: `Ok(Ok(old))` if exchanged, `Ok(Err(found))` if not.
-///
-/// # Errors
-/// [`Fault`] where it is not writable, or is the hypervisor's.
-#[inline]
-pub fn cmpxchg_u64(addr: u64, old: u64, new: u64) -> Result<Result<u64, u64>, Fault> {
-    let ok: u64;
-    let mut found = old;
-    guarded!(addr, ok, "lock cmpxchg [{a}], {n}", n = in(reg) new, a = in(reg) addr, inout("rax") found,);
-    match ok {
-        0 => Err(Fault),
-        _ if found == old => Ok(Ok(old)),
-        _ => Ok(Err(found)),
-    }
-}
