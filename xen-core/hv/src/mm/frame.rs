@@ -4,6 +4,7 @@ use super::layout::FRAME_TABLE;
 use super::{alloc, directmap, flush, pt, typing};
 use crate::arch::x86::cpu;
 use crate::domain::Domain;
+use core::mem::ManuallyDrop;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use xen_abi::Errno;
 pub use xen_logic::frame::Type;
@@ -322,6 +323,20 @@ pub fn get_page_type(mfn: Mfn, domain: &Domain, typ: Type) -> Result<TypedRef, E
     let info = info(mfn).ok_or(Errno::EINVAL)?;
     typing::acquire(info, typ, domain, false, &mut typing::Budget::unlimited()).map_err(typing::Fail::errno)?;
     Ok(TypedRef(info))
+}
+
+impl TypedRef {
+    /// Gives the use to whoever keeps the frame number.
+    #[inline]
+    pub fn into_raw(self) -> Mfn {
+        ManuallyDrop::new(self).0.mfn()
+    }
+
+    /// Takes back what [`Self::into_raw`] gave, once.
+    #[inline]
+    pub fn from_raw(mfn: Mfn) -> Self {
+        Self(entry(mfn))
+    }
 }
 
 macro_rules! reference {
