@@ -16,7 +16,7 @@ use crate::machine::guest::{Guest, Seen};
 use crate::machine::{Boot, Machine};
 use crate::progress::note;
 use crate::setup::{self, Overrides, kernel};
-use crate::workspace::Scratch;
+use crate::workspace::{self, Scratch};
 use crate::{image, trace};
 
 /// Options of `run`.
@@ -37,6 +37,9 @@ pub struct RunArgs {
     /// A raw disk image, given to Dom0 as a virtio disk (/dev/vda)
     #[arg(long, value_name = "FILE")]
     pub disk: Vec<PathBuf>,
+    /// A file to put into Dom0's RAM disk, below /paravane
+    #[arg(long, value_name = "FILE")]
+    pub add: Vec<PathBuf>,
     /// More for Dom0's command line
     #[arg(long, value_name = "WORDS", default_value = "", allow_hyphen_values = true)]
     pub append: String,
@@ -78,6 +81,7 @@ impl RunArgs {
             mem: 2048,
             cpu: "max,-smap".to_owned(),
             disk: Vec::new(),
+            add: Vec::new(),
             append: String::new(),
             hv_append: String::new(),
             gdb: false,
