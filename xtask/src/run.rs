@@ -179,10 +179,18 @@ pub fn run(args: &RunArgs, over: &Overrides) -> Result<ExitCode> {
     let scratch = Scratch::new()?;
     let mark = fresh_mark();
     let command = args.exec.clone().map(|command| (command, mark.clone()));
-    let additions = Additions {
+    let mut additions = Additions {
         command,
         ..Additions::default()
     };
+    for file in &args.add {
+        let name = file
+            .file_name()
+            .context("--add needs a file")?
+            .to_string_lossy()
+            .into_owned();
+        additions.files.push((name, workspace::read(file)?));
+    }
     let mut machine = machine(args, over, &additions, scratch.path())?;
     if args.trace.is_some() {
         // The machine stays paused at its end, so that its memory can still be read.

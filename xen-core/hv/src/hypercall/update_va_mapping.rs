@@ -58,7 +58,7 @@ fn update(cur: &'static Vcpu, args: &[u64; 6], scope: &Scope) -> Outcome {
         Err(Fail::Again) => return Err(super::Stop::Again(*args)),
     };
     // As on Xen, the flush is done even where the entry was refused.
-    if flags as u32 & abi::UVMF_FLUSHTYPE_MASK as u32 != 0 {
+    if flags & abi::UVMF_FLUSHTYPE_MASK != 0 {
         flush_as_asked(cur, va, flags)?;
     }
     result
@@ -77,10 +77,10 @@ fn change(va: u64, entry: Pte, scope: &Scope) -> Result<(), Fail> {
 /// Flushes as the low bits of the flags say, on the CPUs that the rest says: none (this one), all, or a bitmap of
 /// vcpus at an address.
 fn flush_as_asked(cur: &Vcpu, va: u64, flags: u64) -> Result<(), Errno> {
-    let kind = flags & abi::UVMF_FLUSHTYPE_MASK as u64;
+    let kind = flags & abi::UVMF_FLUSHTYPE_MASK;
     let scope = match kind {
-        k if k == abi::UVMF_TLB_FLUSH as u64 => flush::Scope::All,
-        k if k == abi::UVMF_INVLPG as u64 => {
+        abi::UVMF_TLB_FLUSH => flush::Scope::All,
+        abi::UVMF_INVLPG => {
             if !access_ok(va, 1) {
                 return Ok(());
             }
@@ -88,9 +88,9 @@ fn flush_as_asked(cur: &Vcpu, va: u64, flags: u64) -> Result<(), Errno> {
         }
         _ => return Err(Errno::ENOSYS),
     };
-    match flags & !(abi::UVMF_FLUSHTYPE_MASK as u64) {
+    match flags & !abi::UVMF_FLUSHTYPE_MASK {
         0 => flush::serve(scope),
-        all if all == abi::UVMF_ALL as u64 => flush::flush_mask(cur.domain().dirty_cpus.load(SeqCst), scope),
+        abi::UVMF_ALL => flush::flush_mask(cur.domain().dirty_cpus.load(SeqCst), scope),
         bitmap => flush::flush_mask(cpus_of_vcpus(cur.domain(), bitmap)?, scope),
     }
     Ok(())

@@ -72,7 +72,7 @@ fn install(v: &Vcpu, page: u64, new: Option<TypedRef>, slot: &AtomicU64) {
 /// `EINVAL` for a misaligned or foreign address, too many entries, or a page that cannot hold descriptors.
 pub fn set_ldt(v: &Vcpu, base: u64, entries: u32) -> Result<(), Errno> {
     let used = entries.div_ceil(PER_PAGE) as usize;
-    if used > LDT_PAGES || (entries != 0 && (base % PAGE_SIZE != 0 || !access_ok(base, entries as u64 * 8))) {
+    if used > LDT_PAGES || (entries != 0 && (!base.is_multiple_of(PAGE_SIZE) || !access_ok(base, entries as u64 * 8))) {
         return Err(Errno::EINVAL);
     }
     if entries == 0 && v.cpu.ldt_entries.load(Relaxed) == 0 {
@@ -110,7 +110,9 @@ fn table_page(v: &Vcpu, va: u64) -> Result<TypedRef, Errno> {
 /// # Errors
 /// `EINVAL` for a misaligned address, a frame that is not the guest's, or a descriptor it may not have.
 pub fn update(cur: &Vcpu, maddr: u64, value: u64) -> Result<(), Errno> {
-    let fixed = descriptor::fix(value).filter(|_| maddr % 8 == 0).ok_or(Errno::EINVAL)?;
+    let fixed = descriptor::fix(value)
+        .filter(|_| maddr.is_multiple_of(8))
+        .ok_or(Errno::EINVAL)?;
     let mfn = Mfn(maddr >> 12);
     let word = frame::info(mfn).ok_or(Errno::EINVAL)?.type_word();
     let typ = if word.typ() == Type::SegDesc && word.count() != 0 {

@@ -342,7 +342,7 @@ fn check_table(
     }
     let mut index = resume;
     while index < ENTRIES {
-        if index as usize % GROUP == 0 && none_present(&groups(table)[index as usize / GROUP]) {
+        if (index as usize).is_multiple_of(GROUP) && none_present(&groups(table)[index as usize / GROUP]) {
             index += GROUP as u16;
             continue;
         }
@@ -379,7 +379,7 @@ pub(super) fn drop_entries(table: &'static FrameInfo, level: u8, resume: u16, bu
     }
     let mut left = resume;
     while left > 0 {
-        if left as usize % GROUP == 0 && none_present(&groups(table)[left as usize / GROUP - 1]) {
+        if (left as usize).is_multiple_of(GROUP) && none_present(&groups(table)[left as usize / GROUP - 1]) {
             left -= GROUP as u16;
             continue;
         }

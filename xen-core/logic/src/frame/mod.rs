@@ -257,7 +257,7 @@ impl TypeWord {
         }
         if self.is_parked() {
             // Parked frames were flushed for their new use when they were first claimed.
-            let word = TypeWord((self.0 & !(PARKED | RESUME_MASK)) + 1 | mark);
+            let word = TypeWord(((self.0 & !(PARKED | RESUME_MASK)) + 1) | mark);
             return Get::Claimed {
                 word,
                 from: want,

@@ -311,10 +311,8 @@ impl Machine {
         let f = &self.frames[frame];
         if !f.freed.get() {
             let word = f.word();
-            if word.is_parked() && word.count() == 0 {
-                if self.acquire(frame, Type::Writable).is_ok() {
-                    self.release(frame);
-                }
+            if word.is_parked() && word.count() == 0 && self.acquire(frame, Type::Writable).is_ok() {
+                self.release(frame);
             }
             cells::release_allocation(f);
         }

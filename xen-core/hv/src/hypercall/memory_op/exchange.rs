@@ -73,7 +73,7 @@ fn shape(cur: &Vcpu, request: &abi::xen_memory_exchange) -> Result<Chunk, Errno>
         out_order: take.extent_order,
         out_bits: address_bits(take.mem_flags),
     };
-    if request.nr_exchanged % chunk.in_extents != 0 || give.nr_extents % chunk.in_extents != 0 {
+    if !request.nr_exchanged.is_multiple_of(chunk.in_extents) || !give.nr_extents.is_multiple_of(chunk.in_extents) {
         return Err(Errno::EINVAL);
     }
     Ok(chunk)
