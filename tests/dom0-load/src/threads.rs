@@ -13,7 +13,7 @@ const PAGE_WORDS: usize = 512;
 pub(crate) fn run(rounds: u32) -> Check {
     let results: Vec<Check> = thread::scope(|scope| {
         let threads: Vec<_> = (0..THREADS)
-            .map(|thread| scope.spawn(move || churn(thread, 150 * rounds)))
+            .map(|thread| scope.spawn(move || churn(thread, 12 * rounds)))
             .collect();
         threads
             .into_iter()
@@ -21,7 +21,7 @@ pub(crate) fn run(rounds: u32) -> Check {
             .collect()
     });
     results.into_iter().collect::<Check>()?;
-    token(500 * u64::from(rounds))
+    token(100 * u64::from(rounds))
 }
 
 /// Maps, writes, changes rights and unmaps; a stale translation shows as another thread's words.
