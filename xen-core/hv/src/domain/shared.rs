@@ -36,35 +36,23 @@ pub fn set_upcall_mask(cur: &Vcpu, mask: u8) {
     byte(cur, offset_of!(vcpu_info, evtchn_upcall_mask)).store(mask, Relaxed);
 }
 
-/// Sets the guest's CR2, which it reads from `vcpu_info.arch`.
+/// The guest's CR2, which it reads from `vcpu_info.arch`.
 #[inline]
-pub fn set_guest_cr2(cur: &Vcpu, addr: u64) {
+fn cr2(cur: &Vcpu) -> &'static AtomicU64 {
+    let info = cur.hot.info.load(Relaxed).cast::<u64>();
     // SAFETY: as in `byte`; the field is aligned, since `vcpu_info` is.
-    let cr2 = unsafe {
-        AtomicU64::from_ptr(
-            cur.hot
-                .info
-                .load(Relaxed)
-                .cast::<u64>()
-                .add(offset_of!(vcpu_info, arch) / 8),
-        )
-    };
-    cr2.store(addr, Relaxed);
+    unsafe { AtomicU64::from_ptr(info.add(offset_of!(vcpu_info, arch) / 8)) }
 }
 
-/// The guest's CR2, as it stands in `vcpu_info.arch`.
+/// Sets the guest's CR2.
+#[inline]
+pub fn set_guest_cr2(cur: &Vcpu, addr: u64) {
+    cr2(cur).store(addr, Relaxed);
+}
+
+/// The guest's CR2 as it stands.
 pub fn guest_cr2(cur: &Vcpu) -> u64 {
-    // SAFETY: as in `set_guest_cr2`.
-    let cr2 = unsafe {
-        AtomicU64::from_ptr(
-            cur.hot
-                .info
-                .load(Relaxed)
-                .cast::<u64>()
-                .add(offset_of!(vcpu_info, arch) / 8),
-        )
-    };
-    cr2.load(Relaxed)
+    cr2(cur).load(Relaxed)
 }
 
 /// `VMASST_TYPE_architectural_iopl`: the guest sees its own IOPL in saved flags.
