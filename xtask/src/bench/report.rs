@@ -26,7 +26,7 @@ impl Row {
         let about = match load {
             Some(load) => with_length(load.about, load.length * factor),
             None if name == "init" => "kernel's start to init".to_owned(),
-            None => "kernel's start to the run script, by way of the disk".to_owned(),
+            None => "kernel's start to the run script, without its waits for the disk".to_owned(),
         };
         Self {
             name: name.to_owned(),
@@ -183,10 +183,11 @@ exceeds a quarter of the added cost is made longer, and all of it repeated.
 
 const CLOSING: &str = "
 Both hypervisors were given the same decompressed kernel (vmlinux) and RAM disk; Linux alone was given the bzImage, and
-its time to decompress itself is not in the table. The boot row waits for the disk, during
-which an idle guest's clock runs ahead of its instructions, so it depends on the machine; the init row does not. Instruction counting favours flushes, since a CR3 load, an `invlpg`
-and an IPI count as one instruction each: the counters stand beside the times for that reason. Boot to init is by the
-wall clock, runs alternating, after one run to warm up.
+its time to decompress itself is not in the table. Until the script runs, Dom0 waits for the disk, and while it is idle
+its clock leaps ahead of its instructions, as far as the machine's disk is slow: the boot row has the time that Linux
+counts as idle or waiting taken off. Instruction counting favours flushes, since a CR3 load, an `invlpg` and an IPI count
+as one instruction each: the counters stand beside the times for that reason. Boot to init is by the wall clock, runs
+alternating, after one run to warm up.
 ";
 
 #[cfg(test)]
