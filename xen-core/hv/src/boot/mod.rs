@@ -1,6 +1,6 @@
 //! From the loader to the first domain: everything in the order in which it is set up.
 //!
-//! `start.s` enters [`boot_main`] on the boot page tables and CPU 0's stack. What cannot be set up ends the boot with
+//! `arch/x86/start.s` enters [`boot_main`] on the boot page tables and CPU 0's stack. What cannot be set up ends the boot with
 //! one line that says why.
 
 mod info;
@@ -15,21 +15,8 @@ use crate::mm::{self, layout::NR_CPUS};
 use crate::sync::Once;
 use crate::time::{clock, wallclock};
 use crate::{domain, event, irq, sched, trace};
-use core::arch::global_asm;
 use info::Info;
 use xen_logic::cmdline::{self, Options};
-
-/// Pages of a stack area's main stack, and its first page; the assembly maps them for CPU 0.
-const MAIN_STACK: (u64, u64) = percpu::STACK_PAGES[percpu::STACK_PAGES.len() - 1];
-
-global_asm!(
-    include_str!("start.s"),
-    include_str!("trampoline.s"),
-    BOOT_STACK_FIRST_PAGE = const MAIN_STACK.0,
-    BOOT_STACK_PAGES = const MAIN_STACK.1,
-    BOOT_STACK_TOP = const percpu::stack_top(0),
-    options(att_syntax)
-);
 
 static INFO: Once<Info> = Once::new();
 static OPTIONS: Once<Options> = Once::new();

@@ -39,12 +39,3 @@ pub(super) fn write(out: &mut dyn Write, rip: u64, mut rbp: u64) -> fmt::Result 
     }
     Ok(())
 }
-
-/// The frame pointer of the function this is inlined into.
-#[inline(always)]
-pub(super) fn frame_pointer() -> u64 {
-    let rbp: u64;
-    // SAFETY: reads a register.
-    unsafe { core::arch::asm!("mov {}, rbp", out(reg) rbp, options(nomem, nostack, preserves_flags)) };
-    rbp
-}

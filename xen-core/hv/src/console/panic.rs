@@ -61,7 +61,7 @@ pub fn fatal(args: fmt::Arguments, regs: Option<&UserRegs>) -> ! {
         cpu::halt();
     }
     smp::stop_others();
-    let here = backtrace::frame_pointer();
+    let here = cpu::frame_pointer();
     with_console(|out| {
         message(out, format_args!("\n*** PANIC on CPU {}: {args}", me - 1));
         let mut text = Prefixed { out, at_start: true };

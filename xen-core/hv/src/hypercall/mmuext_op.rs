@@ -2,7 +2,7 @@
 
 use super::mmu_update::{DomainRef, PREEMPTED, finish, named_domain};
 use super::{Outcome, Stop, preempt_needed};
-use crate::arch::x86::smp;
+use crate::arch::x86::{cpu, smp};
 use crate::console::limited;
 use crate::domain::{Domain, Vcpu};
 use crate::guest::{GuestPtr, access_ok};
@@ -128,7 +128,7 @@ fn flush_operation(cur: &Vcpu, op: &abi::mmuext_op) -> Result<(), Errno> {
         }
         // Only who has devices has a reason to.
         abi::MMUEXT_FLUSH_CACHE | abi::MMUEXT_FLUSH_CACHE_GLOBAL if !domain.privileged => return Err(Errno::EACCES),
-        abi::MMUEXT_FLUSH_CACHE => flush::flush_cache(),
+        abi::MMUEXT_FLUSH_CACHE => cpu::wbinvd(),
         abi::MMUEXT_FLUSH_CACHE_GLOBAL => flush::flush_mask(smp::online_mask(), flush::Scope::Cache),
         _ => return Err(Errno::ENOSYS),
     }

@@ -26,11 +26,11 @@ mod vcpu_op;
 mod vm_assist;
 mod xen_version;
 
+use crate::arch::x86::cpu;
 use crate::arch::x86::percpu::{self, current};
 use crate::arch::x86::regs::UserRegs;
 use crate::domain::{self, Vcpu};
 use crate::{trace, trap};
-use core::arch::asm;
 use core::sync::atomic::Ordering::Relaxed;
 use xen_abi::Errno;
 
@@ -110,8 +110,7 @@ extern "C" fn paravane_hypercall(regs: &mut UserRegs) {
 /// Whether a long operation should stop here and continue later: lets pending interrupts in for a moment, and looks
 /// whether they left work. The caller holds no lock.
 pub fn preempt_needed() -> bool {
-    // SAFETY: at a preemption point no lock is held and no per-CPU state is half changed; handlers run on this
-    // stack, above us.
-    unsafe { asm!("sti", "nop", "cli", options(nostack)) };
+    // SAFETY: at a preemption point no lock is held and no per-CPU state is half changed.
+    unsafe { cpu::open_interrupt_window() };
     percpu::info().work.load(Relaxed) != 0
 }

@@ -98,7 +98,7 @@ pub fn serve(scope: Scope) {
     match scope {
         Scope::All => flush_local(),
         Scope::Page(va) => flush_va_local(va),
-        Scope::Cache => flush_cache(),
+        Scope::Cache => cpu::wbinvd(),
     }
 }
 
@@ -149,10 +149,4 @@ pub(super) fn flush_freed(stamp: u32) {
     if mask != 0 {
         flush_tlb_mask(mask);
     }
-}
-
-/// Writes this CPU's caches back and empties them.
-pub fn flush_cache() {
-    // SAFETY: writes back what is cached; no memory changes by it.
-    unsafe { core::arch::asm!("wbinvd", options(nostack, preserves_flags)) };
 }

@@ -4,7 +4,7 @@
 
 use super::layout::{MAX_VCPUS, VCPU_WINDOW_PAGES, gdt_window};
 use super::{Mfn, alloc, directmap, maddr_of};
-use crate::arch::x86::gdt;
+use crate::arch::x86::{cpu, gdt};
 use crate::sync::{Mutex, Once};
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use xen_abi::Errno;
@@ -101,7 +101,5 @@ impl PerDomain {
 
 /// Drops this CPU's translation of page `page` of vcpu `id`'s window.
 pub fn flush_window_page(id: u32, page: u64) {
-    let va = gdt_window(id) + page * super::layout::PAGE_SIZE;
-    // SAFETY: a flush only makes the CPU look again.
-    unsafe { core::arch::asm!("invlpg [{}]", in(reg) va, options(nostack, preserves_flags)) };
+    cpu::invlpg(gdt_window(id) + page * super::layout::PAGE_SIZE);
 }

@@ -1,6 +1,7 @@
 //! Choosing the vcpu that a CPU runs, and waiting when there is none.
 
 use super::{CPUS, Inner, Key, NOWHERE, Queue, THROTTLED, balance, idle_vcpu, runstate, wake};
+use crate::arch::x86::cpu;
 use crate::arch::x86::percpu::{self, Work, cpu_id, current};
 use crate::domain::{Vcpu, context};
 use crate::time::timers::{self, Kind};
@@ -221,9 +222,8 @@ pub fn idle_wait() {
     }
     trace::record(trace::Kind::Idle, 0, 0);
     while percpu::info().work.load(SeqCst) == 0 {
-        // SAFETY: no lock is held and nothing is half done. `sti` lets interrupts in after `hlt` has begun, so that
-        // one that comes after the look at `work` ends the wait.
-        unsafe { core::arch::asm!("sti", "hlt", "cli", options(nostack)) };
+        // SAFETY: no lock is held and nothing is half done.
+        unsafe { cpu::wait_for_interrupt() };
     }
     trace::record(trace::Kind::IdleEnd, 0, 0);
 }

@@ -137,6 +137,44 @@ pub fn invlpg(va: u64) {
     unsafe { asm!("invlpg [{}]", in(reg) va, options(nostack, preserves_flags)) };
 }
 
+/// Writes this CPU's caches back and empties them.
+pub fn wbinvd() {
+    // SAFETY: writes back what is cached; no memory changes by it.
+    unsafe { asm!("wbinvd", options(nostack, preserves_flags)) };
+}
+
+/// Lets pending interrupts in for a moment.
+///
+/// # Safety
+/// No lock is held and no per-CPU state is half changed: handlers run on this stack, above the caller.
+#[inline]
+pub unsafe fn open_interrupt_window() {
+    // SAFETY: as the caller promises.
+    unsafe { asm!("sti", "nop", "cli", options(nostack)) };
+}
+
+/// Waits with interrupts on until one comes.
+///
+/// `sti` lets interrupts in only after `hlt` has begun, so that one that comes after the caller's last look at its
+/// work ends the wait.
+///
+/// # Safety
+/// As for [`open_interrupt_window`].
+#[inline]
+pub unsafe fn wait_for_interrupt() {
+    // SAFETY: as the caller promises.
+    unsafe { asm!("sti", "hlt", "cli", options(nostack)) };
+}
+
+/// The frame pointer of the function this is inlined into.
+#[inline(always)]
+pub fn frame_pointer() -> u64 {
+    let rbp: u64;
+    // SAFETY: reads a register.
+    unsafe { asm!("mov {}, rbp", out(reg) rbp, options(nomem, nostack, preserves_flags)) };
+    rbp
+}
+
 /// Stops this CPU for ever.
 pub fn halt() -> ! {
     loop {

@@ -14,6 +14,7 @@ pub mod usercopy;
 
 // Bring-up.
 pub mod mailbox;
+mod start;
 
 // Devices.
 pub mod acpi;

@@ -49,7 +49,7 @@ pub(super) fn execute(cur: &'static Vcpu, regs: &mut UserRegs, op: &System, len:
         // What a domain without devices has in the caches is no device's business.
         System::Invd | System::Wbinvd if !cur.domain().privileged => {}
         // Dropping what others wrote is for nobody: it is written back.
-        System::Invd | System::Wbinvd => flush::flush_cache(),
+        System::Invd | System::Wbinvd => cpu::wbinvd(),
         System::Rdtsc => set_pair(regs, cpu::rdtsc()),
         System::Rdtscp => {
             set_pair(regs, cpu::rdtsc());
