@@ -301,7 +301,10 @@ impl Options {
             "noreboot" => parse_bool(value).map(|v| self.noreboot = v),
             // Read by the trace module, which knows the words.
             "trace" => Some(()),
-            "sched" if matches!(text, "credit" | "credit2") => Some(self.sched = Scheduler::Credit),
+            "sched" if matches!(text, "credit" | "credit2") => {
+                self.sched = Scheduler::Credit;
+                Some(())
+            }
             "sched" => return Err(Problem::UnknownScheduler(text)),
             _ => return Err(Problem::Unknown(name)),
         };

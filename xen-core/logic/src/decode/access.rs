@@ -239,7 +239,7 @@ fn alu(op: Alu, width: Width, left: u64, right: u64, rflags: u64) -> (u64, u64) 
     let mut flags = rflags & !ARITHMETIC;
     let mut set = |flag, on: bool| flags |= if on { flag } else { 0 };
     set(CF, carry);
-    set(PF, (result as u8).count_ones() % 2 == 0);
+    set(PF, (result as u8).count_ones().is_multiple_of(2));
     set(
         AF,
         !matches!(op, Alu::Or | Alu::And | Alu::Xor) && (left ^ right ^ result) & 0x10 != 0,
@@ -253,7 +253,7 @@ fn alu(op: Alu, width: Width, left: u64, right: u64, rflags: u64) -> (u64, u64) 
 /// The flags that a logical operation on bytes leaves.
 #[inline]
 pub(super) fn logical_flags(result: u8, rflags: u64) -> u64 {
-    let parity = if result.count_ones() % 2 == 0 { PF } else { 0 };
+    let parity = if result.count_ones().is_multiple_of(2) { PF } else { 0 };
     let zero = if result == 0 { ZF } else { 0 };
     rflags & !ARITHMETIC | parity | zero | result as u64 & SF
 }

@@ -342,8 +342,9 @@ fn two_byte_write(reader: &mut Reader, prefixes: &Prefixes, opcode: u8) -> Resul
 
 /// The system instructions: prefixes that would make them something else, or invalid, are refused.
 fn system(code: &Fetched, reader: &mut Reader, prefixes: &Prefixes, opcode: u8) -> Result<Op, Refused> {
-    let plain = !prefixes.lock && !prefixes.data16 && prefixes.repeat == 0;
-    if !plain && !(opcode == 0x09 && !prefixes.lock && !prefixes.data16) {
+    // A repeat prefix before wbinvd is ignored, so that older CPUs take wbnoinvd for it.
+    let may_repeat = opcode == 0x09;
+    if prefixes.lock || prefixes.data16 || prefixes.repeat != 0 && !may_repeat {
         return Err(Refused);
     }
     Ok(Op::System(match opcode {
@@ -352,7 +353,9 @@ fn system(code: &Fetched, reader: &mut Reader, prefixes: &Prefixes, opcode: u8) 
         0x08 => System::Invd,
         0x09 => System::Wbinvd,
         0x0b if code.starts_with(&FORCED_PREFIX) => {
-            (reader.u8(), reader.u8(), reader.u8());
+            reader.u8();
+            reader.u8();
+            reader.u8();
             match (reader.u8(), reader.u8()) {
                 (0x0f, 0xa2) => System::ForcedCpuid,
                 _ => return Err(Refused),
