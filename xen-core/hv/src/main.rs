@@ -11,6 +11,7 @@ extern crate alloc;
 mod arch;
 mod boot;
 mod console;
+mod cpuid;
 mod domain;
 mod event;
 mod grant;

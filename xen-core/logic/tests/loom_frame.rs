@@ -26,8 +26,10 @@ impl Word for Cell {
 struct Model {
     count: Cell,
     typ: Cell,
-    /// Set when a stamp is taken; plain stores in the hypervisor, so relaxed here.
+    /// The epoch at the last stamp; plain stores in the hypervisor, so relaxed here.
     stamp: AtomicU64,
+    /// The number of flushes so far, plus one.
+    epoch: AtomicU64,
     freed: AtomicU64,
     /// CPUs that may write to the frame, and CPUs that use it as a table.
     writers: AtomicU64,
@@ -43,7 +45,7 @@ impl Frame for Model {
         &self.typ
     }
     fn stamp(&self) {
-        self.stamp.store(1, Ordering::Relaxed);
+        self.stamp.store(self.epoch.load(Ordering::Acquire), Ordering::Relaxed);
     }
     fn free(&self) {
         assert_eq!(self.freed.fetch_add(1, Ordering::Relaxed), 0, "freed twice");
@@ -60,18 +62,16 @@ fn frame(typ: Type) -> Arc<Model> {
         count: Cell(AtomicU64::new(CountWord::ALLOCATED.0)),
         typ: Cell(AtomicU64::new(idle(typ))),
         stamp: AtomicU64::new(0),
+        epoch: AtomicU64::new(1),
         freed: AtomicU64::new(0),
         writers: AtomicU64::new(0),
         tables: AtomicU64::new(0),
     })
 }
 
-/// The word of an idle frame that was used as `typ` last: that of a shared one, put once.
+/// The word of an idle frame that was used as `typ` last.
 fn idle(typ: Type) -> u64 {
-    match TypeWord::shared(typ).put() {
-        xen_logic::frame::Put::Last(word) | xen_logic::frame::Put::Undo { word, .. } if !typ.is_page_table() => word.0,
-        _ => TypeWord::shared(typ).0 & 7 << 60,
-    }
+    TypeWord::shared(typ).0 & 7 << 60
 }
 
 /// Every interleaving with up to three preemptions: more of them only repeat waits.
@@ -288,6 +288,28 @@ fn the_claimant_sees_the_stamp() {
         };
         two(&f, claimant, release);
         check_quiet(&f);
+    });
+}
+
+/// While one CPU drops what it takes for the last use, another one flushes, uses the frame and drops it again: the stamp
+/// is that of the last use all the same.
+#[test]
+fn the_stamp_is_that_of_the_last_use() {
+    model(|| {
+        let f = frame(Type::Writable);
+        assert!(acquire(&f, Type::Writable));
+        let flush_and_use = |f: &Model| {
+            if cells::get_type_if_valid(f, Type::Writable, || true) {
+                // A CPU flushes, and then uses what is mapped: it remembers that from this epoch on.
+                let used = f.epoch.fetch_add(1, Ordering::AcqRel) + 1;
+                release(f);
+                f.writers.store(used, Ordering::Relaxed);
+            }
+        };
+        two(&f, flush_and_use, release);
+        check_quiet(&f);
+        let (used, stamp) = (f.writers.load(Ordering::Relaxed), f.stamp.load(Ordering::Relaxed));
+        assert!(stamp >= used, "used in epoch {used}, stamped in {stamp}");
     });
 }
 

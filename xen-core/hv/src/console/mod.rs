@@ -127,6 +127,11 @@ pub fn guest_write(domain: &Domain, bytes: &[u8]) {
     }
 }
 
+/// Domain `id` is no more: forgets its begun line.
+pub fn forget_guest(id: u16) {
+    LINES.lock().remove(&id);
+}
+
 /// ASCII bytes as text.
 struct Printable<'a>(&'a [u8]);
 

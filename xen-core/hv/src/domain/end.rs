@@ -5,13 +5,20 @@ use crate::arch::x86::percpu::{self, Work, current, guest_frame};
 use crate::arch::x86::power;
 use crate::arch::x86::regs::UserRegs;
 use crate::arch::x86::usercopy;
-use crate::{boot, sched, trap};
+use crate::sched::Hold;
+use crate::{boot, event, trap};
 use core::sync::atomic::Ordering;
+use xen_abi::VIRQ_DOM_EXC;
+
+use super::life::{let_go, stop_all};
 
 const SHUTDOWN_POWEROFF: u32 = 0;
 const SHUTDOWN_REBOOT: u32 = 1;
+const SHUTDOWN_SUSPEND: u32 = 2;
 const SHUTDOWN_CRASH: u32 = 3;
 const SHUTDOWN_WATCHDOG: u32 = 4;
+/// The code of a domain that has none yet.
+pub(super) const NO_CODE: u32 = u32::MAX;
 
 /// Ends the current vcpu's domain: its kernel cannot go on, and `why` says what it was.
 pub fn crash_current(regs: &UserRegs, why: &str) {
@@ -49,19 +56,41 @@ fn show_guest_stack(sp: u64) {
     }
 }
 
-/// Stops the domain's vcpus. The hardware domain takes the machine with it.
+/// Stops the domain's vcpus, and tells who waits for that. The hardware domain takes the machine with it.
 fn end(domain: &Domain, code: u32) {
-    domain.shutdown_code.store(code, Ordering::Relaxed);
     if domain.shutting_down.swap(true, Ordering::SeqCst) {
         return;
     }
+    // One that the guest has named before (`SCHEDOP_shutdown_code`) stands.
+    let code = match domain
+        .shutdown_code
+        .compare_exchange(NO_CODE, code, Ordering::SeqCst, Ordering::SeqCst)
+    {
+        Ok(_) => code,
+        Err(named) => named,
+    };
     if domain.id == 0 {
         end_machine(code);
     }
-    for v in domain.vcpus() {
-        sched::pause(v);
-    }
+    // Only the first to ask for the end comes here, so no two of the domain's vcpus wait for each other.
+    stop_all(domain, Hold::SHUT_DOWN);
+    domain.life.set_shut_down(true);
     percpu::raise(Work::SCHEDULE);
+    let port = domain.life.suspend_port.load(Ordering::SeqCst);
+    if code != SHUTDOWN_SUSPEND || port == 0 || event::send(domain, port).is_err() {
+        event::send_global_virq(VIRQ_DOM_EXC);
+    }
+}
+
+/// Lets a domain that has shut down go on (`XEN_DOMCTL_resumedomain`), after a suspension that was called off. Under the
+/// lock of `domctl`.
+pub fn resume(domain: &Domain) {
+    if domain.life.is_shut_down() {
+        domain.life.set_shut_down(false);
+        domain.shutdown_code.store(NO_CODE, Ordering::SeqCst);
+        domain.shutting_down.store(false, Ordering::SeqCst);
+        let_go(domain, Hold::SHUT_DOWN);
+    }
 }
 
 fn end_machine(code: u32) -> ! {

@@ -1,13 +1,21 @@
 //! Domains and their vcpus.
 
+mod config;
 pub mod context;
+pub mod destroy;
 pub mod dom0;
 mod end;
+mod guest_context;
+pub mod life;
+mod list;
+pub mod quiesce;
 mod shared;
 mod vcpu;
 
-pub use context::vcpu_initialise;
-pub use end::{crash_current, shutdown};
+pub use config::{Config, DEFAULT_GRANT_FRAMES, DEFAULT_MAPTRACK_FRAMES};
+pub use end::{crash_current, resume, shutdown};
+pub use guest_context::{vcpu_change, vcpu_describe, vcpu_initialise};
+pub use list::{find, find_alive, for_each, frames_gone, next_from, next_id, reap};
 pub use shared::{
     deliver_nmi, dummy_info, guest_cr2, set_guest_cr2, set_upcall_mask, upcall_mask, update_fast_paths, visible_iopl,
 };
@@ -15,11 +23,13 @@ pub use vcpu::{Hot, Vcpu};
 
 use crate::mm::layout::MAX_VCPUS;
 use crate::mm::perdomain::PerDomain;
-use crate::sync::{Once, RwLock};
+use crate::sync::{Mutex, Once};
+use crate::{mm, sched};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use life::Life;
 use xen_abi::Errno;
 
 /// The number of the domain that the idle vcpus belong to (`DOMID_IDLE`).
@@ -51,63 +61,77 @@ pub struct Domain {
     pub time: crate::time::DomainTime,
     /// Its share of the CPUs.
     pub sched: crate::sched::DomainSched,
+    /// What the toolstack knows it by: a UUID.
+    pub handle: Mutex<[u8; 16]>,
+    /// `XEN_DOMCTL_CDF_*` flags that it was made with.
+    pub flags: u32,
+    /// What of the machine's CPUID it sees.
+    pub cpuid: crate::cpuid::DomainCpuid,
+    /// How far it is in its life, and who holds it still.
+    pub life: Life,
     /// The CPUs whose TLB may hold translations of this domain.
     pub dirty_cpus: AtomicU64,
     /// The domain has asked to shut down, or has crashed: its vcpus do not run.
     pub shutting_down: AtomicBool,
-    /// `SHUTDOWN_*` reason, valid once `shutting_down` is set.
+    /// `SHUTDOWN_*` reason, where there is one.
     pub shutdown_code: AtomicU32,
-    /// Vcpus by number; a slot is filled once and never changes.
+    /// Vcpus by number; a slot is filled once and never changes. Freed with the domain, see [`list::reap`].
     vcpus: Box<[Once<Box<Vcpu>>]>,
-}
-
-/// Every domain, in no order.
-static DOMAINS: RwLock<Vec<Arc<Domain>>> = RwLock::new(Vec::new());
-
-/// The domain with this number; the idle domain is nobody's to ask for.
-pub fn find(id: u16) -> Option<Arc<Domain>> {
-    DOMAINS.read().iter().find(|d| d.id == id && !d.is_idle()).cloned()
-}
-
-/// Calls `f` for each domain, the list locked: `f` takes no lock above it in the order.
-pub fn for_each(mut f: impl FnMut(&Arc<Domain>)) {
-    DOMAINS.read().iter().for_each(&mut f);
 }
 
 /// Makes a domain without memory and without vcpus, and lists it.
 ///
 /// # Errors
 /// `EEXIST` for a number in use, `EINVAL` for too many vcpus, `ENOMEM`.
-pub fn create(id: u16, privileged: bool, max_vcpus: u32, max_pages: u64) -> Result<Arc<Domain>, Errno> {
-    if max_vcpus == 0 || max_vcpus as usize > MAX_VCPUS {
+pub fn create(id: u16, config: &Config) -> Result<Arc<Domain>, Errno> {
+    if config.max_vcpus == 0 || config.max_vcpus as usize > MAX_VCPUS {
         return Err(Errno::EINVAL);
     }
+    spare_memory()?;
+    let mut vcpus = Vec::new();
+    vcpus
+        .try_reserve_exact(config.max_vcpus as usize)
+        .map_err(|_| Errno::ENOMEM)?;
+    vcpus.extend((0..config.max_vcpus).map(|_| Once::new()));
     let domain = Arc::new(Domain {
         id,
-        privileged,
-        mm: crate::mm::DomainMm::new(max_pages),
-        perdomain: PerDomain::new(max_vcpus)?,
-        events: crate::event::DomainEvents::new(),
-        irqs: crate::irq::DomainIrqs::new(privileged),
+        privileged: config.privileged,
+        mm: mm::DomainMm::new(config.max_pages),
+        perdomain: PerDomain::new(config.max_vcpus)?,
+        events: crate::event::DomainEvents::new(config),
+        irqs: crate::irq::DomainIrqs::new(config.privileged),
         io: crate::trap::emulate::DomainIo::new(),
-        grants: crate::grant::DomainGrants::new(),
+        grants: crate::grant::DomainGrants::new(config),
         vm_assist: AtomicU64::new(0),
         time: crate::time::DomainTime::new(),
-        sched: crate::sched::DomainSched::new(),
+        sched: sched::DomainSched::new(),
+        handle: Mutex::new(config.handle),
+        flags: config.flags,
+        cpuid: crate::cpuid::DomainCpuid::new(),
+        life: Life::new(),
         dirty_cpus: AtomicU64::new(0),
         shutting_down: AtomicBool::new(false),
-        shutdown_code: AtomicU32::new(0),
-        vcpus: (0..max_vcpus).map(|_| Once::new()).collect(),
+        shutdown_code: AtomicU32::new(end::NO_CODE),
+        vcpus: vcpus.into_boxed_slice(),
     });
     if id != IDLE {
         crate::event::init_domain(&domain)?;
     }
-    let mut all = DOMAINS.write();
-    if all.iter().any(|d| d.id == id) {
-        return Err(Errno::EEXIST);
-    }
-    all.push(domain.clone());
+    // The shared page names the domain as its owner: it must not outlive one that cannot be listed.
+    list::add(&domain).inspect_err(|_| while !crate::event::release(&domain) {})?;
     Ok(domain)
+}
+
+/// Refuses to make something new when memory is so short that the small allocations behind it could fail: they have no
+/// way to say so.
+///
+/// # Errors
+/// `ENOMEM`.
+fn spare_memory() -> Result<(), Errno> {
+    if mm::alloc::free_frames() < mm::alloc::RESERVE {
+        return Err(Errno::ENOMEM);
+    }
+    Ok(())
 }
 
 impl Domain {
@@ -115,8 +139,8 @@ impl Domain {
     #[inline]
     pub fn vcpu(&self, id: u32) -> Option<&'static Vcpu> {
         let v: &Vcpu = self.vcpus.get(id as usize)?.get()?;
-        // SAFETY: a vcpu is freed with its domain only, which happens after all its vcpus have left every CPU and
-        // every queue; callers do not keep the reference across that.
+        // SAFETY: a vcpu is freed with its domain only, by `list::reap`: after it has left every CPU, queue and timer,
+        // and after every CPU has since been on its way out of the hypervisor. No CPU keeps the reference so long.
         Some(unsafe { &*core::ptr::from_ref(v) })
     }
 
@@ -144,13 +168,21 @@ impl Domain {
         if slot.is_completed() {
             return Err(Errno::EEXIST);
         }
+        spare_memory()?;
         self.perdomain.add_vcpu(id)?;
         let vcpu = Vcpu::new(self, id)?;
         slot.call_once(|| vcpu);
         let vcpu = self.vcpu(id).ok_or(Errno::ENOMEM)?;
         crate::event::init_vcpu(vcpu);
-        crate::sched::insert_vcpu(vcpu)?;
+        sched::insert_vcpu(vcpu)?;
+        self.life.hold_new(self, vcpu);
         Ok(vcpu)
+    }
+
+    /// Is it the toolstack's wish that it ends? It gets nothing new any more.
+    #[inline]
+    pub fn is_dying(&self) -> bool {
+        self.life.is_dying()
     }
 
     /// Notes that CPU `cpu` may cache translations of this domain.
@@ -168,7 +200,7 @@ impl Domain {
 /// # Errors
 /// `ENOMEM`.
 pub fn create_idle(cpus: u32) -> Result<Arc<Domain>, Errno> {
-    let idle = create(IDLE, false, cpus, 0)?;
+    let idle = create(IDLE, &Config::idle(cpus))?;
     for cpu in 0..cpus {
         idle.add_vcpu(cpu)?;
     }

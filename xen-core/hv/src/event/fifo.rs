@@ -12,6 +12,7 @@ use core::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use core::sync::atomic::{AtomicPtr, AtomicU32};
 use xen_abi::Errno;
 use xen_logic::evtchn::fifo::{self, ControlBlock, EventArray, MASKED, PENDING, PORTS, Queues, WORDS_PER_PAGE};
+use xen_logic::evtchn::free_ports::FreePorts;
 use xen_logic::evtchn::{Raised, two_level};
 
 const PAGES: usize = (PORTS / WORDS_PER_PAGE) as usize;
@@ -260,7 +261,7 @@ fn redeliver_early(domain: &Domain, index: u32) {
 
 /// Goes back to the two-level layout and lets the guest's pages go. All ports are closed and `admin` is held, so
 /// nobody uses the pages.
-pub(super) fn release(domain: &Domain) {
+pub(super) fn release(domain: &Domain, _admin: &mut FreePorts) {
     domain.events.uses_fifo.store(false, SeqCst);
     if let Some(pages) = domain.events.array.pages.get() {
         pages.iter().for_each(|p| p.store(core::ptr::null_mut(), Release));

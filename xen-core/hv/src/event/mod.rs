@@ -6,20 +6,20 @@
 //! domain's ports have been closed, nobody touches its event pages any more.
 
 mod bind;
+mod close;
 mod fifo;
 mod port;
 mod shared;
 mod virq;
 
-pub(crate) use bind::find;
-pub use bind::{
-    alloc_unbound, bind_interdomain, bind_ipi, bind_pirq, bind_vcpu, bind_virq, close, close_all, set_priority, status,
-};
+pub use bind::{alloc_unbound, bind_interdomain, bind_ipi, bind_pirq, bind_vcpu, bind_virq, set_priority, status};
+pub(crate) use bind::{find, find_alive};
+pub use close::{close, close_all, release};
 pub use fifo::{expand_array, init_control};
 pub use shared::{init_domain, init_vcpu, register_vcpu_info, shared_info_frame, shared_max_pfn, shared_word};
-pub use virq::{send_global_virq, send_pirq, send_virq};
+pub use virq::{send_global_virq, send_pirq, send_virq, set_virq_handler};
 
-use crate::domain::{Domain, Vcpu};
+use crate::domain::{Config, Domain, Vcpu};
 use crate::mm::frame::TypedRef;
 use crate::sched;
 use crate::sync::Mutex;
@@ -28,6 +28,7 @@ use core::sync::atomic::Ordering::{Relaxed, SeqCst};
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64};
 use port::{Port, PortTable};
 use xen_abi::{Errno, shared_info};
+use xen_logic::evtchn::free_ports::FreePorts;
 use xen_logic::evtchn::port::{Binding, NR_VIRQS};
 use xen_logic::evtchn::{Raised, fifo::Queues, two_level};
 
@@ -39,8 +40,10 @@ pub struct DomainEvents {
     /// The shared page in the direct map; null until there is one.
     shared: AtomicPtr<shared_info>,
     ports: PortTable,
-    /// Held by whoever allocates or binds a port.
-    admin: Mutex<()>,
+    /// Which ports are free. Held by whoever allocates or binds a port.
+    admin: Mutex<FreePorts>,
+    /// The highest port it may use.
+    max_port: u32,
     /// The event array, in use once `uses_fifo`.
     array: fifo::Array,
     uses_fifo: AtomicBool,
@@ -68,11 +71,12 @@ pub struct VcpuEvents {
 
 impl DomainEvents {
     /// No port is in use, and the layout is the two-level one.
-    pub fn new() -> Self {
+    pub fn new(config: &Config) -> Self {
         DomainEvents {
             shared: AtomicPtr::new(core::ptr::null_mut()),
             ports: PortTable::new(),
-            admin: Mutex::new(()),
+            admin: Mutex::new(FreePorts::new()),
+            max_port: config.max_evtchn_port,
             array: fifo::Array::new(),
             uses_fifo: AtomicBool::new(false),
             pollers: AtomicU32::new(0),
@@ -80,13 +84,14 @@ impl DomainEvents {
         }
     }
 
-    /// How many ports the present layout has.
+    /// How many ports the present layout has and the domain may use, port 0 included.
     fn port_limit(&self) -> u32 {
-        if self.uses_fifo.load(SeqCst) {
+        let layout = if self.uses_fifo.load(SeqCst) {
             xen_logic::evtchn::fifo::PORTS
         } else {
             two_level::PORTS
-        }
+        };
+        layout.min(self.max_port.saturating_add(1))
     }
 
     /// The two-level layout's pending and mask bits, once there is a shared page.
@@ -242,8 +247,11 @@ pub fn unmask(domain: &Domain, number: u32) -> Result<(), Errno> {
 /// `EINVAL` for a number that was never a port.
 pub fn is_pending(domain: &Domain, number: u32) -> Result<bool, Errno> {
     let port = domain.events.ports.get(number).ok_or(Errno::EINVAL)?;
-    // Keeps the event pages where they are.
-    let _binding = port.binding.lock();
+    // A bound port keeps the event pages where they are.
+    let binding = port.binding.lock();
+    if binding.is_free() {
+        return Ok(false);
+    }
     if domain.events.uses_fifo.load(Relaxed) {
         return Ok(fifo::is_pending(domain, number));
     }

@@ -5,7 +5,6 @@ use crate::domain::Domain;
 use crate::sync::{Mutex, Once};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
-use core::sync::atomic::Ordering::Relaxed;
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32};
 use xen_abi::Errno;
 use xen_logic::evtchn::fifo::{DEFAULT_PRIORITY, PORTS};
@@ -47,15 +46,12 @@ type Group = Box<[Once<Bucket>]>;
 /// A domain's ports.
 pub(super) struct PortTable {
     groups: [Once<Group>; GROUPS],
-    /// No port below this one is free. Guarded by the domain's `admin` lock.
-    first_free: AtomicU32,
 }
 
 impl PortTable {
     pub(super) const fn new() -> Self {
         PortTable {
             groups: [const { Once::new() }; GROUPS],
-            first_free: AtomicU32::new(1),
         }
     }
 
@@ -73,7 +69,7 @@ impl PortTable {
     }
 
     /// Port `number`, in a bucket made for it if need be. The caller holds the `admin` lock.
-    fn make(&self, number: u32) -> Result<&Port, Errno> {
+    pub(super) fn make(&self, number: u32) -> Result<&Port, Errno> {
         let n = number as usize;
         let group = self.groups.get(n / (BUCKET * GROUP)).ok_or(Errno::ENOSPC)?;
         let group = match group.get() {
@@ -89,36 +85,6 @@ impl PortTable {
             bucket.call_once(|| ports);
         }
         self.get(number).ok_or(Errno::ENOSPC)
-    }
-
-    /// The lowest port below `limit` that is free and that `usable` accepts. The caller holds the `admin` lock, and
-    /// binds the port before it lets go.
-    pub(super) fn find_free(&self, limit: u32, usable: impl Fn(u32) -> bool) -> Result<(u32, &Port), Errno> {
-        let mut passed_unusable = false;
-        for number in self.first_free.load(Relaxed)..limit {
-            let port = self.make(number)?;
-            if !port.binding.lock().is_free() {
-                continue;
-            }
-            if usable(number) {
-                if !passed_unusable {
-                    self.first_free.store(number, Relaxed);
-                }
-                return Ok((number, port));
-            }
-            if !passed_unusable {
-                self.first_free.store(number, Relaxed);
-                passed_unusable = true;
-            }
-        }
-        Err(Errno::ENOSPC)
-    }
-
-    /// `number` has become free. The caller holds the `admin` lock.
-    pub(super) fn freed(&self, number: u32) {
-        if number < self.first_free.load(Relaxed) {
-            self.first_free.store(number, Relaxed);
-        }
     }
 
     /// The ports whose buckets exist, with their numbers.

@@ -5,7 +5,7 @@ use super::{selector, upcall_pending};
 use crate::arch::x86::percpu::current;
 use crate::domain::{Domain, Vcpu, dummy_info};
 use crate::mm::frame::{self, Mfn};
-use crate::mm::{alloc, directmap, layout::PAGE_SIZE, maddr_of};
+use crate::mm::{directmap, layout::PAGE_SIZE, maddr_of, pages};
 use crate::sched;
 use core::sync::atomic::Ordering::{Relaxed, Release, SeqCst};
 use core::sync::atomic::{AtomicU32, AtomicU64};
@@ -16,7 +16,7 @@ use xen_abi::{Errno, SHARED_INFO_ARCH, VCPU_INFO_SIZE, XEN_LEGACY_MAX_VCPUS, vcp
 /// # Errors
 /// `ENOMEM`.
 pub fn init_domain(domain: &Domain) -> Result<(), Errno> {
-    let frame = alloc::alloc_shared_page(domain).ok_or(Errno::ENOMEM)?;
+    let frame = pages::alloc_shared_page(domain).ok_or(Errno::ENOMEM)?;
     domain.events.shared.store(directmap(frame.maddr()).cast(), Release);
     crate::time::wallclock::update(domain);
     Ok(())
@@ -32,13 +32,18 @@ pub fn shared_info_frame(domain: &Domain) -> Option<Mfn> {
     }
 }
 
-/// The 32-bit word at `offset` of the domain's shared page, if it has one.
+/// The 32-bit word at `offset` of the domain's shared page, if it has one and is not at its end.
 pub fn shared_word(domain: &Domain, offset: usize) -> Option<&AtomicU32> {
+    // Whoever found the domain alive is through before the page goes.
+    if domain.is_dying() {
+        return None;
+    }
     let page = domain.events.shared.load(Relaxed).cast::<u8>();
     if page.is_null() || !offset.is_multiple_of(4) || offset as u64 >= PAGE_SIZE {
         return None;
     }
-    // SAFETY: an aligned word of a page that lives as long as the domain and is only accessed by atomics.
+    // SAFETY: an aligned word of a page that stays until a grace period after the domain's end has begun, and so for
+    // as long as the caller is in the hypervisor; it is only accessed by atomics.
     Some(unsafe { AtomicU32::from_ptr(page.add(offset).cast()) })
 }
 
@@ -95,4 +100,19 @@ pub fn register_vcpu_info(v: &'static Vcpu, mfn: u64, offset: u32) -> Result<(),
     upcall_pending(v).store(1, SeqCst);
     crate::time::pvclock::invalidate(v);
     Ok(())
+}
+
+/// Lets a vcpu's `vcpu_info` go; the stand-in takes its place. The vcpu never runs again, and nobody notifies it.
+pub(super) fn release_vcpu_info(v: &Vcpu) {
+    v.hot.info.store(dummy_info(), SeqCst);
+    let page = v.events.info_frame.lock().take();
+    drop(page);
+}
+
+/// Gives back the shared page of a domain at its end; see [`super::release`].
+pub(super) fn release_domain(domain: &Domain) {
+    let page = domain.events.shared.swap(core::ptr::null_mut(), SeqCst);
+    if !page.is_null() {
+        pages::unshare(Mfn(maddr_of(page) >> 12));
+    }
 }

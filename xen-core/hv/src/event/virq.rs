@@ -5,9 +5,9 @@ use crate::domain::{self, Vcpu};
 use crate::sync::Once;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use core::sync::atomic::{AtomicU16, AtomicU32, Ordering::SeqCst};
 use xen_abi::Errno;
-use xen_logic::evtchn::port::Binding;
+use xen_logic::evtchn::port::{Binding, NR_VIRQS, virq_is_global};
 
 /// Most physical interrupts of a domain.
 const MAX_PIRQS: usize = 1024;
@@ -59,12 +59,37 @@ pub fn send_virq(v: &Vcpu, virq: u32) {
     }
 }
 
-/// Sends global virtual interrupt `virq` to the hardware domain.
+/// By global virtual interrupt: the number of the domain that gets it.
+static HANDLERS: [AtomicU16; NR_VIRQS as usize] = [const { AtomicU16::new(0) }; NR_VIRQS as usize];
+
+/// Sends global virtual interrupt `virq` to the domain that handles it: the hardware domain, if nothing else was said.
 pub fn send_global_virq(virq: u32) {
-    if let Some(domain) = domain::find(0)
+    let handler = HANDLERS.get(virq as usize).map_or(0, |h| h.load(SeqCst));
+    if let Some(domain) = domain::find(handler)
         && let Some(v) = domain.vcpu(0)
     {
         send_virq(v, virq);
+    }
+}
+
+/// Gives a global virtual interrupt to a domain (`XEN_DOMCTL_set_virq_handler`), until that ends.
+///
+/// # Errors
+/// `EINVAL` for no such interrupt, or one that each vcpu has for itself; `ESRCH` for no such domain.
+pub fn set_virq_handler(virq: u32, id: u16) -> Result<(), Errno> {
+    let handler = HANDLERS
+        .get(virq as usize)
+        .filter(|_| virq_is_global(virq))
+        .ok_or(Errno::EINVAL)?;
+    let domain = domain::find_alive(id)?;
+    handler.store(domain.id, SeqCst);
+    Ok(())
+}
+
+/// What a domain handled goes back to the hardware domain.
+pub(super) fn forget_handler(id: u16) {
+    for handler in &HANDLERS {
+        let _ = handler.compare_exchange(id, 0, SeqCst, SeqCst);
     }
 }
 

@@ -1,17 +1,17 @@
-//! Mapping other domains' grants, and unmapping them.
+//! Mapping other domains' grants.
 
+use super::{Mapping, Unmapped};
 use crate::domain::{self, Domain, Vcpu};
 use crate::mm::frame::{self, Mfn, PageRef, Type, TypedRef};
 use crate::mm::pt::{self, Scope, Slot};
-use crate::mm::typing::{self, Budget};
+use crate::mm::typing::{self, Budget, Fail};
 use crate::mm::update::{self, Mode};
 use alloc::sync::Arc;
-use core::sync::atomic::Ordering::Relaxed;
 use xen_abi::*;
+use xen_logic::grant::maptrack::{ByEntry, Lent};
+use xen_logic::grant::{Ask, What};
 use xen_logic::pte::Pte;
 
-/// Most mappings of a domain.
-const MAX_MAPPINGS: usize = 1 << 16;
 /// Present, accessed, dirty; the guest's kernel runs in ring 3, so user too.
 const PTE_FLAGS: u64 = 0x65;
 const PTE_WRITABLE: u64 = 1 << 1;
@@ -19,38 +19,37 @@ const PTE_WRITABLE: u64 = 1 << 1;
 const PTE_AVAILABLE: (u32, u64) = (9, 7);
 
 /// What keeps a frame for a device.
-enum DeviceUse {
+pub(super) enum DeviceUse {
     Read { _page: PageRef },
     Write { _page: TypedRef },
 }
 
-/// A domain's mapping of a grant.
-pub(super) struct Mapping {
-    granter: Arc<Domain>,
-    gref: grant_ref_t,
-    write: bool,
-    mfn: Mfn,
-    /// Is it mapped for the CPU? By a machine address of the entry if `by_entry`.
-    host: bool,
-    by_entry: bool,
-    device: Option<DeviceUse>,
+/// The granters of a batch of requests, which mostly name one domain.
+pub struct Granters {
+    last: Option<Arc<Domain>>,
 }
 
-/// A mapping whose entry is gone. Dropping it ends the grant's use, so the caller flushes before.
-pub struct Unmapped {
-    granter: Arc<Domain>,
-    gref: grant_ref_t,
-    write: bool,
-}
+impl Granters {
+    /// None has been asked for.
+    pub const fn new() -> Self {
+        Self { last: None }
+    }
 
-impl Drop for Unmapped {
-    fn drop(&mut self) {
-        self.granter.grants.unpin(self.gref, self.write);
+    /// The domain with this number, to be lent by. Not kept beyond a hypercall, whose continuation asks anew.
+    ///
+    /// # Errors
+    /// `GNTST_bad_domain` where there is none, or it is at its end.
+    pub(super) fn find(&mut self, cur: &Vcpu, id: domid_t) -> Result<&Arc<Domain>, i16> {
+        let id = if id == DOMID_SELF { cur.domain().id } else { id };
+        if self.last.as_ref().is_none_or(|last| last.id != id) {
+            self.last = Some(domain::find_alive(id).map_err(|_| GNTST_bad_domain)?);
+        }
+        self.last.as_ref().ok_or(GNTST_bad_domain)
     }
 }
 
 /// The level-1 entry that a request names: by the address it maps, or by its own machine address.
-fn find_slot(address: u64, by_entry: bool) -> Result<Slot, i16> {
+pub(super) fn find_slot(address: u64, by_entry: bool) -> Result<Slot, i16> {
     if !by_entry {
         return pt::find_l1(address).ok_or(GNTST_bad_virt_addr);
     }
@@ -63,13 +62,35 @@ fn find_slot(address: u64, by_entry: bool) -> Result<Slot, i16> {
     })
 }
 
-/// Changes an entry of the current vcpu's tables, holding the table meanwhile.
-fn change_slot(slot: Slot, new: Pte, mode: Mode, scope: &Scope) -> Result<(), i16> {
-    let budget = &mut Budget::unlimited();
-    typing::acquire(slot.table, Type::L1, scope.table, false, budget).map_err(|_| GNTST_general_error)?;
-    let done = update::update_l1(slot.word(), new, mode, scope);
-    typing::release(slot.table, budget);
-    done.map(drop).map_err(|_| GNTST_general_error)
+/// What an interrupted or refused change is answered with.
+pub(super) const fn status_of(fail: Fail) -> i16 {
+    match fail {
+        Fail::Again => GNTST_eagain,
+        Fail::Errno(_) => GNTST_general_error,
+    }
+}
+
+/// Calls `change` with the entry, its table held as a level-1 table of `owner`.
+///
+/// # Errors
+/// `GNTST_general_error` for what is no such table, `GNTST_eagain` where that takes long to find out; what `change` says.
+pub(super) fn with_slot<R>(slot: Slot, owner: &Domain, change: impl FnOnce(Slot) -> Result<R, i16>) -> Result<R, i16> {
+    let table = slot.table;
+    if typing::acquire_valid(table.mfn(), Type::L1, owner).is_none() {
+        // It may be a table that is being checked, or a page that was one and is another kind of table by half.
+        typing::acquire(table, Type::L1, owner, false, &mut Budget::portion()).map_err(status_of)?;
+    }
+    let done = change(slot);
+    // The last use of a level-1 table is one portion of work.
+    typing::release(table, &mut Budget::unlimited());
+    done
+}
+
+/// Changes an entry of the current vcpu's tables.
+pub(super) fn change_slot(slot: Slot, new: Pte, mode: Mode, scope: &Scope) -> Result<(), i16> {
+    with_slot(slot, scope.table, |slot| {
+        update::update_l1(slot.word(), new, mode, scope).map_err(status_of)
+    })
 }
 
 /// The entry for a mapping with these flags.
@@ -84,53 +105,71 @@ fn entry_for(mfn: Mfn, flags: u32) -> Pte {
 ///
 /// # Errors
 /// `GNTST_*`.
-pub fn map(cur: &'static Vcpu, op: &mut gnttab_map_grant_ref) -> Result<(), i16> {
+pub fn map(cur: &'static Vcpu, granters: &mut Granters, op: &mut gnttab_map_grant_ref) -> Result<(), i16> {
     if op.flags & (GNTMAP_host_map | GNTMAP_device_map) == 0 {
         return Err(GNTST_bad_gntref);
     }
     let own = cur.domain();
-    let id = if op.dom == DOMID_SELF { own.id } else { op.dom };
-    let granter = domain::find(id).filter(|d| !d.is_idle()).ok_or(GNTST_bad_domain)?;
+    let granter = granters.find(cur, op.dom)?;
     let write = op.flags & GNTMAP_readonly == 0;
-    let mfn = granter.grants.pin(op.grant_ref, own.id, write)?;
+    // First, so that nothing has to be taken back from the page tables for want of a handle.
+    let handle = own.grants.mappings.lock().reserve()?;
+    let made = make(own, granter, op, write);
+    let mut mappings = own.grants.mappings.lock();
+    match made {
+        Ok(mapping) => {
+            op.dev_bus_addr = Mfn(mapping.frame().into()).maddr();
+            mappings.fill(handle, mapping);
+            op.handle = handle;
+            Ok(())
+        }
+        Err(status) => {
+            mappings.remove(handle);
+            Err(status)
+        }
+    }
+}
+
+/// Begins a use of the grant and maps it.
+fn make(own: &Domain, granter: &Arc<Domain>, op: &gnttab_map_grant_ref, write: bool) -> Result<Mapping, i16> {
+    let ask = Ask {
+        grantee: own.id,
+        write,
+        copy: false,
+    };
+    let what = granter.grants.pin(op.grant_ref, ask)?;
     // From here on an error drops this, which ends the use.
-    let pinned = Unmapped {
+    let pinned = Unmapped::new(Lent {
         granter: granter.clone(),
         gref: op.grant_ref,
         write,
+    });
+    let What::Page { frame } = what else {
+        return Err(GNTST_general_error);
     };
+    let mfn = Mfn(frame.into());
+    // Memory of the granter's only: a domain that may use device memory is not to be led to it by a grant.
+    frame::info(mfn)
+        .filter(|info| info.is_owned_by(granter))
+        .ok_or(GNTST_general_error)?;
     let device = match op.flags & GNTMAP_device_map != 0 {
-        true => Some(hold_for_device(mfn, &granter, write)?),
+        true => Some(hold_for_device(mfn, granter, write)?),
         false => None,
     };
-    let host = op.flags & GNTMAP_host_map != 0;
-    let by_entry = op.flags & GNTMAP_contains_pte != 0;
-    let scope = Scope::foreign(own, &granter);
-    let entry = entry_for(mfn, op.flags);
-    if host {
-        change_slot(find_slot(op.host_addr, by_entry)?, entry, Mode::Replace, &scope)?;
+    let mut host = None;
+    if op.flags & GNTMAP_host_map != 0 {
+        let by_entry = op.flags & GNTMAP_contains_pte != 0;
+        let slot = find_slot(op.host_addr, by_entry)?;
+        change_slot(
+            slot,
+            entry_for(mfn, op.flags),
+            Mode::Replace,
+            &Scope::foreign(own, granter),
+        )?;
+        host = Some(ByEntry(by_entry));
     }
-    // Last, since another vcpu that guesses the handle may use it at once.
-    let mapping = Mapping {
-        granter: granter.clone(),
-        gref: op.grant_ref,
-        write,
-        mfn,
-        host,
-        by_entry,
-        device,
-    };
-    let handle = add_mapping(own, mapping).inspect_err(|_| {
-        if host && let Ok(slot) = find_slot(op.host_addr, by_entry) {
-            // Where the guest has changed the entry meanwhile, that has dropped what it held.
-            let _ = change_slot(slot, Pte(0), Mode::IfEqual(entry.0), &scope);
-        }
-    })?;
-    // The use is the mapping's now.
-    core::mem::forget(pinned);
-    op.handle = handle;
-    op.dev_bus_addr = mfn.maddr();
-    Ok(())
+    let lent = pinned.into_lent().ok_or(GNTST_general_error)?;
+    Ok(Mapping::new(lent, frame, host, device))
 }
 
 fn hold_for_device(mfn: Mfn, granter: &Domain, write: bool) -> Result<DeviceUse, i16> {
@@ -138,67 +177,11 @@ fn hold_for_device(mfn: Mfn, granter: &Domain, write: bool) -> Result<DeviceUse,
         true => frame::get_page_type(mfn, granter, Type::Writable).map(|page| DeviceUse::Write { _page: page }),
         false => frame::get_page(mfn, granter).map(|page| DeviceUse::Read { _page: page }),
     };
-    held.map_err(|_| GNTST_general_error)
-}
-
-fn add_mapping(own: &Domain, mapping: Mapping) -> Result<grant_handle_t, i16> {
-    let mut mappings = own.grants.mappings.lock();
-    let free = mappings.iter().position(Option::is_none).unwrap_or(mappings.len());
-    if free >= MAX_MAPPINGS {
-        return Err(GNTST_no_device_space);
-    }
-    match mappings.get_mut(free) {
-        Some(slot) => *slot = Some(mapping),
-        None => {
-            // Many mappings need much memory in one piece, which may not be there.
-            mappings.try_reserve(1).map_err(|_| GNTST_no_device_space)?;
-            mappings.push(Some(mapping));
-        }
-    }
-    Ok(free as grant_handle_t)
-}
-
-/// Carries out one `unmap_grant_ref`; what it answers is dropped after the flush.
-///
-/// # Errors
-/// `GNTST_*`.
-pub fn unmap(cur: &'static Vcpu, op: &gnttab_unmap_grant_ref) -> Result<Option<Unmapped>, i16> {
-    let own = cur.domain();
-    let handle = op.handle as usize;
-    let (granter, mfn, host, by_entry) = {
-        let mappings = own.grants.mappings.lock();
-        let mapping = mappings.get(handle).and_then(Option::as_ref).ok_or(GNTST_bad_handle)?;
-        (mapping.granter.clone(), mapping.mfn, mapping.host, mapping.by_entry)
-    };
-    let unmap_host = host && op.host_addr != 0;
-    if op.dev_bus_addr != 0 && op.dev_bus_addr >> 12 != mfn.0 {
-        return Err(GNTST_general_error);
-    }
-    if unmap_host {
-        let slot = find_slot(op.host_addr, by_entry)?;
-        let old = Pte(slot.word().load(Relaxed));
-        if !old.is_present() || old.mfn() != mfn.0 {
-            return Err(GNTST_general_error);
-        }
-        change_slot(slot, Pte(0), Mode::IfEqual(old.0), &Scope::foreign(own, &granter))?;
-    }
-    let mut mappings = own.grants.mappings.lock();
-    // Another vcpu may have been here meanwhile.
-    let slot = mappings.get_mut(handle).ok_or(GNTST_bad_handle)?;
-    let mapping = slot.as_mut().ok_or(GNTST_bad_handle)?;
-    if unmap_host {
-        mapping.host = false;
-    }
-    if op.dev_bus_addr != 0 {
-        mapping.device = None;
-    }
-    if mapping.host || mapping.device.is_some() {
-        return Ok(None);
-    }
-    let gone = slot.take();
-    Ok(gone.map(|m| Unmapped {
-        granter: m.granter,
-        gref: m.gref,
-        write: m.write,
-    }))
+    held.map_err(|errno| {
+        status_of(if errno == Errno::EAGAIN {
+            Fail::Again
+        } else {
+            Fail::Errno(errno)
+        })
+    })
 }

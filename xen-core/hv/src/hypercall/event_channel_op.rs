@@ -48,7 +48,7 @@ fn bind(cur: &'static Vcpu, command: u32, arg: u64) -> Result<(), Stop> {
     let domain = cur.domain();
     match command {
         EVTCHNOP_alloc_unbound => answer(domain, arg, |ask: &mut evtchn_alloc_unbound| {
-            let owner = permitted(cur, ask.dom)?;
+            let owner = permitted_alive(cur, ask.dom)?;
             let from = if ask.remote_dom == DOMID_SELF {
                 domain.id
             } else {
@@ -59,7 +59,7 @@ fn bind(cur: &'static Vcpu, command: u32, arg: u64) -> Result<(), Stop> {
         }),
         EVTCHNOP_bind_interdomain => answer(domain, arg, |ask: &mut evtchn_bind_interdomain| {
             let local = event::find(cur, DOMID_SELF)?;
-            let remote = event::find(cur, ask.remote_dom)?;
+            let remote = event::find_alive(cur, ask.remote_dom)?;
             ask.local_port = event::bind_interdomain(&local, &remote, ask.remote_port)?;
             Ok((local, ask.local_port))
         }),
@@ -98,7 +98,15 @@ fn answer<T: Wire>(
 
 /// The domain a request is about: the caller's own, or any for a privileged caller.
 fn permitted(cur: &Vcpu, id: domid_t) -> Result<Arc<Domain>, Errno> {
-    let domain = event::find(cur, id)?;
+    check(cur, event::find(cur, id)?)
+}
+
+/// As [`permitted`], where the domain is to get something.
+fn permitted_alive(cur: &Vcpu, id: domid_t) -> Result<Arc<Domain>, Errno> {
+    check(cur, event::find_alive(cur, id)?)
+}
+
+fn check(cur: &Vcpu, domain: Arc<Domain>) -> Result<Arc<Domain>, Errno> {
     if domain.id == cur.domain().id || cur.domain().privileged {
         Ok(domain)
     } else {

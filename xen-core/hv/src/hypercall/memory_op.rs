@@ -3,14 +3,16 @@
 //! Operations that go through lists are continued: the number of extents done stands in the command's upper bits.
 
 mod exchange;
+mod map;
 mod query;
 mod reservation;
+mod resource;
 
-use super::mmu_update::{DomainRef, named_domain};
+use super::mmu_update::{DomainRef, living_domain, named_domain};
 use super::{Outcome, Stop, not_built};
 use crate::domain::Vcpu;
 use crate::guest::GuestPtr;
-use crate::mm::pending;
+use crate::mm::{alloc, pending};
 use core::sync::atomic::Ordering::Relaxed;
 use xen_abi as abi;
 use xen_abi::Errno;
@@ -44,9 +46,13 @@ pub fn memory_op(cur: &'static Vcpu, args: &[u64; 6]) -> Outcome {
         abi::XENMEM_maximum_gpfn => query::maximum_gpfn(&*asked_domain(cur, at)?),
         abi::XENMEM_machphys_mapping => query::machphys_mapping(at),
         abi::XENMEM_machphys_mfn_list => query::machphys_mfn_list(cur, at),
-        abi::XENMEM_machine_memory_map => query::machine_memory_map(cur, at),
-        // Nobody has set a map: the domain takes its frames as one range.
-        abi::XENMEM_memory_map => Err(Errno::ENOSYS.into()),
+        abi::XENMEM_machine_memory_map => map::machine_memory_map(cur, at),
+        abi::XENMEM_memory_map => map::memory_map(cur, at),
+        abi::XENMEM_set_memory_map => map::set_memory_map(cur, at),
+        abi::XENMEM_reserved_device_memory_map => map::reserved_device_memory_map(at),
+        abi::XENMEM_get_vnumainfo => map::get_vnumainfo(cur, at),
+        abi::XENMEM_claim_pages => claim_pages(cur, at),
+        abi::XENMEM_acquire_resource => resource::acquire_resource(cur, start, args),
         // There is no sharing between domains; tools take exactly this answer for zero pages.
         abi::XENMEM_get_sharing_freed_pages | abi::XENMEM_get_sharing_shared_pages => Err(Errno::ENOSYS.into()),
         // For translated guests only.
@@ -60,16 +66,28 @@ pub fn memory_op(cur: &'static Vcpu, args: &[u64; 6]) -> Outcome {
 #[cold]
 fn sub_not_built(command: u32) -> Stop {
     let name = match command {
-        abi::XENMEM_set_memory_map => "set_memory_map",
         abi::XENMEM_set_pod_target => "set_pod_target",
         abi::XENMEM_get_pod_target => "get_pod_target",
-        abi::XENMEM_claim_pages => "claim_pages",
-        abi::XENMEM_get_vnumainfo => "get_vnumainfo",
-        abi::XENMEM_reserved_device_memory_map => "reserved_device_memory_map",
-        abi::XENMEM_acquire_resource => "acquire_resource",
         _ => "of an unknown number",
     };
     not_built(abi::__HYPERVISOR_memory_op, name)
+}
+
+/// `claim_pages`: sets free frames aside for a domain that is about to be built, or takes that back.
+///
+/// # Errors
+/// `EPERM` for an unprivileged caller, `ESRCH`; `EINVAL` for extents of several frames; those of [`alloc::set_claim`].
+fn claim_pages(cur: &Vcpu, at: u64) -> Outcome {
+    let request = GuestPtr::<abi::xen_memory_reservation>::new(at).read()?;
+    if !cur.domain().privileged {
+        return Err(Errno::EPERM.into());
+    }
+    if request.extent_order != 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let domain = living_domain(cur, request.domid)?;
+    alloc::set_claim(&domain.mm, request.nr_extents)?;
+    Ok(0)
 }
 
 /// The domain that a `xen_memory_domain` at `at` names.

@@ -17,7 +17,7 @@ use xen_logic::pte::Pte;
 
 mod parties;
 use parties::Parties;
-pub(super) use parties::{DomainRef, named_domain};
+pub(super) use parties::{DomainRef, living_domain, named_domain};
 
 /// Set in the count when a call is continued: `pdone` holds what earlier parts did.
 pub(super) const PREEMPTED: u64 = 1 << 31;

@@ -1,6 +1,6 @@
 //! `mmuext_op`: pins, base pointers, flushes.
 
-use super::mmu_update::{DomainRef, PREEMPTED, finish, named_domain};
+use super::mmu_update::{DomainRef, PREEMPTED, finish, living_domain};
 use super::{Outcome, Stop, preempt_needed};
 use crate::arch::x86::{cpu, smp};
 use crate::console::limited;
@@ -25,7 +25,7 @@ pub fn mmuext_op(cur: &'static Vcpu, args: &[u64; 6]) -> Outcome {
         return single(cur, args);
     }
     pending::finish_first(args)?;
-    let owner = named_domain(cur, args[3] as u16)?;
+    let owner = living_domain(cur, args[3] as u16)?;
     let count = args[1] as u32 as u64 & !PREEMPTED;
     let (done, result) = run(cur, GuestPtr::new(args[0]), count, &owner);
     finish(args, done, count, result, size_of::<abi::mmuext_op>() as u64)
@@ -138,7 +138,8 @@ fn flush_operation(cur: &Vcpu, op: &abi::mmuext_op) -> Result<(), Errno> {
 /// Pins a table: it keeps its type, checked, until it is unpinned.
 fn pin(mfn: u64, typ: Type, owner: &DomainRef, budget: &mut Budget) -> Result<(), Fail> {
     let info = typing::ram(mfn)?;
-    typing::acquire(info, typ, owner, !owner.is_own(), budget)?;
+    // Whoever pins: it is the owner's table, and nobody else's translations come of it.
+    typing::acquire(info, typ, owner, false, budget)?;
     if !cells::pin(info) {
         typing::release(info, budget);
         limited!(log::Level::Warn, "frame {mfn:#x} is pinned already");

@@ -3,6 +3,7 @@
 //! A handler copies its arguments in once, checks privilege, makes one call into `domain`, `mm` or a
 //! sibling, and copies out. Its error says which of three it is.
 
+mod bitmap;
 mod callback_op;
 mod console_io;
 mod cpu_state;

@@ -2,7 +2,6 @@
 
 use super::Outcome;
 use crate::arch::x86::apic;
-use crate::arch::x86::percpu::{self, Work};
 use crate::domain::{self, Vcpu};
 use crate::guest::GuestPtr;
 use crate::time::timers::{self, Kind};
@@ -14,6 +13,9 @@ use zerocopy::FromZeros;
 
 /// Shortest and longest period of a periodic timer.
 const PERIODS: core::ops::RangeInclusive<u64> = 1_000_000..=1 << 60;
+
+/// RFLAGS.IF, by which a first context says whether events are let in.
+const INTERRUPTS_ON: u64 = 1 << 9;
 
 /// The hypercall: command, vcpu, argument.
 pub fn vcpu_op(cur: &'static Vcpu, args: &[u64; 6]) -> Outcome {
@@ -72,13 +74,7 @@ fn shared(cur: &'static Vcpu, v: &'static Vcpu, command: u32, arg: u64) -> Outco
             let ask = GuestPtr::<vcpu_register_vcpu_info>::new(arg).read()?;
             event::register_vcpu_info(v, ask.mfn, ask.offset)?;
         }
-        VCPUOP_send_nmi => {
-            v.hot.nmi_pending.store(1, SeqCst);
-            sched::unblock(v);
-            if sched::is_running(v) {
-                percpu::raise_on(sched::cpu_of(v), Work::NMI);
-            }
-        }
+        VCPUOP_send_nmi => sched::send_nmi(v),
         VCPUOP_get_physid => GuestPtr::new(arg).write(&physical_id(v)?)?,
         _ => return Err(Errno::ENOSYS.into()),
     }
@@ -128,7 +124,9 @@ fn set_up(v: &'static Vcpu, context: &vcpu_guest_context) -> Result<(), Errno> {
     if core::ptr::eq(v.hot.info.load(Relaxed), domain::dummy_info()) {
         return Err(Errno::EINVAL);
     }
-    domain::vcpu_initialise(v, context)
+    domain::vcpu_initialise(v, context)?;
+    domain::set_upcall_mask(v, u8::from(context.user_regs.rflags & INTERRUPTS_ON == 0));
+    Ok(())
 }
 
 /// Takes a vcpu down; a domain without a vcpu that is up has ended.

@@ -6,7 +6,7 @@ use core::sync::atomic::Ordering::Relaxed;
 use xen_abi::*;
 
 /// The assists that a 64-bit PV guest may name.
-const VALID: u64 = 1 << VMASST_TYPE_4gb_segments
+pub(super) const VALID: u64 = 1 << VMASST_TYPE_4gb_segments
     | 1 << VMASST_TYPE_4gb_segments_notify
     | 1 << VMASST_TYPE_writable_pagetables
     | 1 << VMASST_TYPE_pae_extended_cr3

@@ -7,6 +7,7 @@ use super::permission::Permissions;
 use super::{device, gsi, line};
 use crate::arch::x86::percpu::cpu_id;
 use crate::domain::{self, Domain};
+use crate::hypercall::preempt_needed;
 use crate::mm::directmap;
 use crate::mm::frame::{self, Mfn, TypedRef};
 use crate::sync::Mutex;
@@ -33,9 +34,10 @@ struct Pirq {
     kind: Kind,
 }
 
-impl Pirq {
-    fn needs_eoi(&self) -> bool {
-        matches!(self.kind, Kind::Gsi(gsi) if gsi::is_level(gsi))
+impl Kind {
+    /// Not while a line is locked: the pin's lock comes before it.
+    fn needs_eoi(self) -> bool {
+        matches!(self, Kind::Gsi(gsi) if gsi::is_level(gsi))
     }
 }
 
@@ -57,8 +59,11 @@ impl DomainIrqs {
         }
     }
 
-    fn find(&self, pirq: u32) -> Option<Pirq> {
-        self.table.lock().get(&pirq).copied()
+    /// Calls `with` for a pirq and its line, both locked: the line stays the pirq's meanwhile.
+    fn with_line<R>(&self, pirq: u32, with: impl FnOnce(&Pirq, &mut line::Line) -> R) -> Option<R> {
+        let table = self.table.lock();
+        let mapped = table.get(&pirq)?;
+        Some(with(mapped, &mut line::allocated(mapped.vector).lock()))
     }
 
     /// Sets or clears a pirq's bit in the guest's page, if it has given one.
@@ -143,7 +148,7 @@ pub(crate) fn map_gsi(domain: &Domain, gsi: u32, wanted: Option<u32>) -> Result<
     };
     table.insert(pirq, new);
     drop(table);
-    domain.irqs.set_eoi_bit(pirq, new.needs_eoi());
+    domain.irqs.set_eoi_bit(pirq, new.kind.needs_eoi());
     Ok(pirq)
 }
 
@@ -227,24 +232,22 @@ pub(crate) fn unmap(domain: &Domain, pirq: u32) -> Result<(), Errno> {
 /// # Errors
 /// `EINVAL` for a pirq that the domain has not mapped, `EBUSY` if somebody else has the line.
 pub fn bind_pirq(domain: &Domain, pirq: u32, share: bool) -> Result<(), Errno> {
-    let mapped = domain.irqs.find(pirq).ok_or(Errno::EINVAL)?;
-    let mut line = line::allocated(mapped.vector).lock();
-    if !line.is_bound() {
-        line.set_cpu(cpu_id());
-    }
-    line.bind(Sharer { domid: domain.id, pirq }, share)?;
-    drop(line);
-    domain.irqs.set_eoi_bit(pirq, mapped.needs_eoi());
+    let bound = domain.irqs.with_line(pirq, |mapped, line| {
+        if !line.is_bound() {
+            line.set_cpu(cpu_id());
+        }
+        line.bind(Sharer { domid: domain.id, pirq }, share)?;
+        Ok::<Kind, Errno>(mapped.kind)
+    });
+    let kind = bound.ok_or(Errno::EINVAL)??;
+    domain.irqs.set_eoi_bit(pirq, kind.needs_eoi());
     Ok(())
 }
 
 /// Stops the domain's pirq (its event channel is closed).
 pub fn unbind_pirq(domain: &Domain, pirq: u32) {
-    if let Some(mapped) = domain.irqs.find(pirq) {
-        line::allocated(mapped.vector)
-            .lock()
-            .unbind(Sharer { domid: domain.id, pirq });
-    }
+    let gone = Sharer { domid: domain.id, pirq };
+    let _ = domain.irqs.with_line(pirq, |_, line| line.unbind(gone));
 }
 
 /// The guest has served the pirq (`PHYSDEVOP_eoi`).
@@ -252,18 +255,14 @@ pub fn unbind_pirq(domain: &Domain, pirq: u32) {
 /// # Errors
 /// `EINVAL` for a pirq that the domain has not.
 pub fn eoi_pirq(domain: &Domain, pirq: u32) -> Result<(), Errno> {
-    let mapped = domain.irqs.find(pirq).ok_or(Errno::EINVAL)?;
-    line::allocated(mapped.vector)
-        .lock()
-        .end_service(Sharer { domid: domain.id, pirq });
-    Ok(())
+    let served = Sharer { domid: domain.id, pirq };
+    let done = domain.irqs.with_line(pirq, |_, line| line.end_service(served));
+    done.ok_or(Errno::EINVAL)
 }
 
 /// Sends the pirq's line to CPU `cpu` from now on, where the vcpu that serves it runs (`EVTCHNOP_bind_vcpu`).
 pub fn set_pirq_affinity(domain: &Domain, pirq: u32, cpu: usize) {
-    if let Some(mapped) = domain.irqs.find(pirq) {
-        line::allocated(mapped.vector).lock().set_cpu(cpu);
-    }
+    let _ = domain.irqs.with_line(pirq, |_, line| line.set_cpu(cpu));
 }
 
 /// Must the guest say when it has served the pirq, and do others share the line?
@@ -274,10 +273,10 @@ pub(crate) fn status(domain: &Domain, pirq: u32) -> Result<(bool, bool), Errno> 
     if pirq >= MAX_PIRQS {
         return Err(Errno::EINVAL);
     }
-    let Some(mapped) = domain.irqs.find(pirq) else {
-        return Ok((false, false));
-    };
-    Ok((mapped.needs_eoi(), line::allocated(mapped.vector).lock().is_shared()))
+    let found = domain
+        .irqs
+        .with_line(pirq, |mapped, line| (mapped.kind, line.is_shared()));
+    Ok(found.map_or((false, false), |(kind, shared)| (kind.needs_eoi(), shared)))
 }
 
 /// A line's mode has changed: guests must know whether to say that they have served it.
@@ -291,7 +290,7 @@ pub(crate) fn mode_changed(domain: &Domain, gsi: u32) {
         .find(|(_, p)| same(p))
         .map(|(pirq, p)| (*pirq, *p));
     if let Some((pirq, mapped)) = found {
-        domain.irqs.set_eoi_bit(pirq, mapped.needs_eoi());
+        domain.irqs.set_eoi_bit(pirq, mapped.kind.needs_eoi());
     }
 }
 
@@ -309,9 +308,28 @@ pub(crate) fn set_eoi_page(domain: &Domain, mfn: Mfn) -> Result<(), Errno> {
     drop(slot);
     let table = domain.irqs.table.lock();
     for (pirq, mapped) in table.iter() {
-        domain.irqs.set_eoi_bit(*pirq, mapped.needs_eoi());
+        domain.irqs.set_eoi_bit(*pirq, mapped.kind.needs_eoi());
     }
     Ok(())
+}
+
+/// Takes all pirqs from a dying domain, and lets its page of bits go. `true` if nothing is left; else the caller, who
+/// holds no lock, calls it again.
+pub fn release(domain: &Domain) -> bool {
+    loop {
+        let first = domain.irqs.table.lock().keys().next().copied();
+        let Some(pirq) = first else { break };
+        // The lowest number is never one within a block, which is taken by its first.
+        if unmap(domain, pirq).is_err() {
+            domain.irqs.table.lock().remove(&pirq);
+        }
+        if preempt_needed() {
+            return false;
+        }
+    }
+    let page = domain.irqs.eoi_page.lock().take();
+    drop(page);
+    true
 }
 
 /// Tells a domain of an interrupt, if it is still there.

@@ -11,9 +11,11 @@ mod line;
 mod msi;
 mod permission;
 
-pub use domain::{DomainIrqs, bind_pirq, eoi_pirq, set_pirq_affinity, unbind_pirq};
+pub use domain::{DomainIrqs, bind_pirq, eoi_pirq, release, set_pirq_affinity, unbind_pirq};
 pub use line::dispatch;
-pub use permission::{each_denied_iomem, iomem_permitted, ioport_permitted, mmio_read_only, reserve_ports};
+pub use permission::{
+    Kind as PermissionKind, each_denied_iomem, iomem_permitted, ioport_permitted, mmio_read_only, permit, reserve_ports,
+};
 
 use crate::arch::x86::{ioapic, pci_config};
 use crate::domain::Domain;

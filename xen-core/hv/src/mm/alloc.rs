@@ -2,19 +2,23 @@
 //!
 //! Free frames keep what they held. They are scrubbed when they are handed out again, and only if they belonged to
 //! somebody since boot; translations to them are flushed at that time too, by the newest stamp among them.
+//!
+//! A *claim* sets free frames aside for a domain that is about to get them (`XENMEM_claim_pages`): which ones is open,
+//! so it is a number only.
 
+use super::directmap;
 use super::flush;
-use super::frame::{self, FrameInfo, Mfn, Owner};
+use super::frame::{self, Mfn, Owner};
 use super::layout::PAGE_SIZE;
-use super::{directmap, m2p};
-use crate::arch::x86::percpu::current;
-use crate::domain::{self, Domain};
+use super::pages::DomainMm;
+use crate::hypercall::preempt_needed;
 use crate::sync::Mutex;
-use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
+use core::sync::atomic::Ordering::Relaxed;
 use xen_abi::Errno;
 use xen_logic::buddy::{Buddy, Frames, MAX_ORDER, Marks, NIL};
-use xen_logic::frame::cells::{Frame, Word};
-use xen_logic::frame::{CountWord, Type, TypeWord};
+use xen_logic::page_list::Links;
+
+pub use super::pages::{alloc_shared_page, transfer, unshare};
 
 /// Limits of an allocation.
 #[derive(Clone, Copy, Debug, Default)]
@@ -27,10 +31,20 @@ pub struct AllocFlags {
 /// is small, but much of it (tree nodes, tables for device mappings) has no way to fail.
 pub const RESERVE: u64 = 1024;
 
-static FREE: Mutex<Buddy> = Mutex::new(Buddy::new());
+/// Free frames, and how many of them are claimed.
+struct Pool {
+    buddy: Buddy,
+    /// The sum of all domains' claims, which change under this lock only.
+    claimed: u64,
+}
 
-/// The free lists' memory: the entries of free frames.
-struct FrameTable;
+static POOL: Mutex<Pool> = Mutex::new(Pool {
+    buddy: Buddy::new(),
+    claimed: 0,
+});
+
+/// The memory of the lists of free frames, and of those of domains: the frames' entries.
+pub(super) struct FrameTable;
 
 impl Frames for FrameTable {
     fn block(&self, mfn: u32) -> Option<(u8, Marks)> {
@@ -57,6 +71,20 @@ impl Frames for FrameTable {
     }
 
     fn links(&self, mfn: u32) -> (u32, u32) {
+        Links::links(self, mfn)
+    }
+
+    fn set_links(&mut self, mfn: u32, links: (u32, u32)) {
+        Links::set_links(self, mfn, links);
+    }
+
+    fn newer(&self, a: u32, b: u32) -> u32 {
+        flush::newer(a, b)
+    }
+}
+
+impl Links for FrameTable {
+    fn links(&self, mfn: u32) -> (u32, u32) {
         let both = frame::entry(Mfn(mfn as u64)).link.load(Relaxed);
         (both as u32, (both >> 32) as u32)
     }
@@ -66,43 +94,103 @@ impl Frames for FrameTable {
             .link
             .store(prev as u64 | (next as u64) << 32, Relaxed);
     }
-
-    fn newer(&self, a: u32, b: u32) -> u32 {
-        flush::newer(a, b)
-    }
 }
 
 /// Gives the RAM frames from `start` to before `end` to the allocator; nobody uses them.
 pub fn add_region(start: u64, end: u64) {
     let end = end.min(frame::limit()).min(NIL as u64);
     if start < end {
-        FREE.lock()
-            .add_region(&mut FrameTable, start as u32, end as u32, Marks::default());
+        let buddy = &mut POOL.lock().buddy;
+        buddy.add_region(&mut FrameTable, start as u32, end as u32, Marks::default());
     }
 }
 
 /// Frames that are free.
 pub fn free_frames() -> u64 {
-    FREE.lock().free_frames()
+    POOL.lock().buddy.free_frames()
+}
+
+/// Frames that are free and claimed.
+pub fn outstanding_claims() -> u64 {
+    POOL.lock().claimed
+}
+
+/// Are there `frames` free ones for the hypervisor's own use, without touching the reserve? To be asked before a guest
+/// or toolstack makes it allocate what has no way to fail.
+///
+/// # Errors
+/// `ENOMEM`.
+pub fn check_free(frames: u64) -> Result<(), Errno> {
+    if free_frames() < RESERVE + frames {
+        return Err(Errno::ENOMEM);
+    }
+    Ok(())
+}
+
+/// Claims as many frames as the domain lacks to `pages` in all, or takes its claim back for 0 pages.
+///
+/// # Errors
+/// `EINVAL` if it has a claim, has that many frames, or may not have them; `ENOMEM` if there are not so many.
+pub fn set_claim(mm: &DomainMm, pages: u64) -> Result<(), Errno> {
+    let mut pool = POOL.lock();
+    let old = mm.claim.load(Relaxed);
+    if pages == 0 {
+        pool.claimed -= old;
+        mm.claim.store(0, Relaxed);
+        return Ok(());
+    }
+    let more = pages.saturating_sub(mm.tot_pages.load(Relaxed));
+    if old != 0 || more == 0 || pages > mm.max_pages.load(Relaxed) {
+        return Err(Errno::EINVAL);
+    }
+    let taken = pool.claimed + RESERVE;
+    if pool.buddy.free_frames().saturating_sub(taken) < more {
+        return Err(Errno::ENOMEM);
+    }
+    pool.claimed += more;
+    mm.claim.store(more, Relaxed);
+    Ok(())
+}
+
+/// For whom frames are taken, and so how many must be left over.
+#[derive(Clone, Copy)]
+pub enum For<'a> {
+    /// The hypervisor itself, or the building of Dom0: no limit.
+    Hypervisor,
+    /// A domain, which has perhaps claimed them: the reserve and what others have claimed are left.
+    Domain(&'a DomainMm),
+}
+
+impl Pool {
+    /// Takes a block and what it fulfils of the domain's claim.
+    fn take(&mut self, order: u8, bits: u32, whom: For) -> Option<(u32, Marks)> {
+        let size = 1 << order;
+        if let For::Domain(mm) = whom {
+            let others = self.claimed - mm.claim.load(Relaxed);
+            if self.buddy.free_frames() < RESERVE + others + size {
+                return None;
+            }
+        }
+        let block = self.buddy.alloc(&mut FrameTable, order, bits)?;
+        if let For::Domain(mm) = whom {
+            let claim = mm.claim.load(Relaxed);
+            let fulfilled = claim.min(size);
+            mm.claim.store(claim - fulfilled, Relaxed);
+            self.claimed -= fulfilled;
+        }
+        Some(block)
+    }
 }
 
 /// Takes a block, free of translations, and says whether it must be scrubbed.
-///
-/// At least `keep` frames stay free.
-fn take(order: u32, max_addr_bits: u32, keep: u64) -> Option<(Mfn, bool)> {
+fn take(order: u32, max_addr_bits: u32, whom: For) -> Option<(Mfn, bool)> {
     let bits = if max_addr_bits == 0 {
         32
     } else {
         max_addr_bits.saturating_sub(12)
     };
     let order = u8::try_from(order).ok().filter(|order| *order <= MAX_ORDER)?;
-    let (mfn, marks) = {
-        let mut free = FREE.lock();
-        if free.free_frames() < keep + (1 << order) {
-            return None;
-        }
-        free.alloc(&mut FrameTable, order, bits)?
-    };
+    let (mfn, marks) = POOL.lock().take(order, bits, whom)?;
     flush::flush_freed(marks.epoch);
     Some((Mfn(mfn as u64), marks.dirty))
 }
@@ -114,9 +202,23 @@ pub fn scrub(mfn: Mfn, order: u32) {
     unsafe { core::ptr::write_bytes(directmap(mfn.maddr()).cast::<u64>(), 0, words as usize) };
 }
 
+/// What is scrubbed in one go: 2 MiB.
+const SCRUB_ORDER: u32 = 9;
+
+/// Fills frames with zeros; between portions interrupts are served. The caller holds no lock.
+fn scrub_by_portions(mfn: Mfn, order: u32) {
+    let portion = order.min(SCRUB_ORDER);
+    for n in 0..1 << (order - portion) {
+        if n != 0 {
+            preempt_needed();
+        }
+        scrub(Mfn(mfn.0 + (n << portion)), portion);
+    }
+}
+
 /// Takes 2^`order` frames for the hypervisor, filled with zeros.
 pub fn alloc_pages(order: u32, flags: AllocFlags) -> Option<Mfn> {
-    let (mfn, _) = take(order, flags.max_addr_bits, 0)?;
+    let (mfn, _) = take(order, flags.max_addr_bits, For::Hypervisor)?;
     scrub(mfn, order);
     Some(mfn)
 }
@@ -126,116 +228,23 @@ pub fn alloc_table() -> Option<Mfn> {
     alloc_pages(0, AllocFlags::default())
 }
 
-/// Gives back what [`alloc_pages`] gave.
+/// Gives back what [`alloc_pages`] gave, or frames of a domain that nobody has a reference to.
 pub fn free_pages(mfn: Mfn, order: u32) {
     let epoch = frame::entry(mfn).epoch();
-    FREE.lock()
-        .free(&mut FrameTable, mfn.0 as u32, order as u8, Marks { dirty: true, epoch });
+    let marks = Marks { dirty: true, epoch };
+    POOL.lock()
+        .buddy
+        .free(&mut FrameTable, mfn.0 as u32, order as u8, marks);
 }
 
-/// Takes `frames` more for the domain's account.
-fn charge(domain: &Domain, frames: u64) -> Result<(), Errno> {
-    let max = domain.mm.max_pages.load(Relaxed);
-    let more = |tot: u64| tot.checked_add(frames).filter(|tot| *tot <= max);
-    domain
-        .mm
-        .tot_pages
-        .fetch_update(AcqRel, Acquire, more)
-        .map(drop)
-        .map_err(|_| Errno::ENOMEM)
-}
-
-/// Gives 2^`order` frames to the domain, with addresses of at most `addr_bits` bits (0: no limit). Their contents are
-/// nobody else's, but not necessarily zero. `keep` frames stay free.
-///
-/// # Errors
-/// `ENOMEM` if the domain may not have more, or there are no such frames.
-pub fn alloc_domain_pages(domain: &Domain, order: u32, addr_bits: u32, keep: u64) -> Result<Mfn, Errno> {
-    if order > MAX_ORDER as u32 {
-        return Err(Errno::ENOMEM);
-    }
-    charge(domain, 1 << order)?;
-    match alloc_uncharged(order, addr_bits, keep) {
-        Some(mfn) => {
-            assign_block(mfn, order, domain);
-            Ok(mfn)
-        }
-        None => {
-            domain.mm.tot_pages.fetch_sub(1 << order, AcqRel);
-            Err(Errno::ENOMEM)
-        }
-    }
-}
-
-/// Takes 2^`order` frames that are to be given to a domain by [`assign_block`], against others that it gives up.
-/// `keep` frames stay free.
-pub fn alloc_uncharged(order: u32, addr_bits: u32, keep: u64) -> Option<Mfn> {
-    let (mfn, dirty) = take(order, addr_bits, keep)?;
-    if dirty {
-        scrub(mfn, order);
+/// Takes 2^`order` frames that a domain is to get. Their contents are nobody else's, but not necessarily zero. For a
+/// domain's own asking the caller holds no lock.
+pub(super) fn alloc_blank(order: u32, addr_bits: u32, whom: For) -> Option<Mfn> {
+    let (mfn, dirty) = take(order, addr_bits, whom)?;
+    match whom {
+        _ if !dirty => {}
+        For::Hypervisor => scrub(mfn, order),
+        For::Domain(_) => scrub_by_portions(mfn, order),
     }
     Some(mfn)
-}
-
-/// Makes a block the domain's; its account has been charged.
-pub fn assign_block(mfn: Mfn, order: u32, domain: &Domain) {
-    for n in 0..1 << order {
-        frame::entry(Mfn(mfn.0 + n)).assign(Owner::domain(domain.id), TypeWord::UNUSED, CountWord::ALLOCATED);
-    }
-}
-
-/// Gives a stolen frame back to its owner, as it was.
-pub fn return_stolen(mfn: Mfn) {
-    let info = frame::entry(mfn);
-    // The type word is idle and stays: the stamp beside it still says what may be cached.
-    info.assign(info.owner(), info.type_word(), CountWord::ALLOCATED);
-}
-
-/// Gives a stolen frame to the allocator, against another that the owner gets.
-pub fn free_stolen(mfn: Mfn) {
-    m2p::clear(mfn);
-    frame::entry(mfn).unassign();
-    free_pages(mfn, 0);
-}
-
-/// Lets a domain map a frame of the hypervisor's, which stays the hypervisor's: `typ` is what it may be used as,
-/// `Writable`, or `None` for read-only mappings.
-pub fn share(mfn: Mfn, domain: &Domain, typ: Type) {
-    frame::entry(mfn).assign(Owner::domain(domain.id), TypeWord::shared(typ), CountWord::SHARED);
-}
-
-/// Lets the privileged domain map a frame of the hypervisor's read-only (`DOMID_XEN`), for ever.
-pub fn share_read_only(mfn: Mfn) {
-    let info = frame::entry(mfn);
-    if info.owner() == Owner::HV {
-        info.assign(Owner::XEN, TypeWord::shared(Type::None), CountWord::SHARED);
-    }
-}
-
-/// A zeroed frame of the hypervisor's that the domain may map writable: shared info, grant tables.
-pub fn alloc_shared_page(domain: &Domain) -> Option<Mfn> {
-    let mfn = alloc_table()?;
-    share(mfn, domain, Type::Writable);
-    Some(mfn)
-}
-
-/// The last reference to a frame is gone.
-pub(super) fn free_frame(info: &FrameInfo) {
-    let mfn = info.mfn();
-    let shared = CountWord(info.count().load()).is_shared();
-    if !shared && let Some(id) = info.owner().domain_id() {
-        uncharge(id);
-    }
-    m2p::clear(mfn);
-    info.unassign();
-    free_pages(mfn, 0);
-}
-
-fn uncharge(id: u16) {
-    let here = current().domain();
-    if here.id == id {
-        here.mm.tot_pages.fetch_sub(1, AcqRel);
-    } else if let Some(owner) = domain::find(id) {
-        owner.mm.tot_pages.fetch_sub(1, AcqRel);
-    }
 }

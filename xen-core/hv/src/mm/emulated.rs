@@ -68,7 +68,8 @@ pub fn find(cur: &'static Vcpu, va: u64) -> Found {
 /// # Errors
 /// `EAGAIN`; `EINVAL` or `EPERM` where the new entry is refused.
 pub fn write(cur: &'static Vcpu, target: Target, old: Option<u64>, new: u64) -> Result<(), Errno> {
-    let budget = &mut Budget::unlimited();
+    // Where a check of a whole tree is interrupted, the guest executes the instruction again, and it goes on.
+    let budget = &mut Budget::limited();
     let mode = old.map_or(Mode::Replace, Mode::IfEqual);
     let Target { table, index, typ } = target;
     trace::count(trace::Counter::PtWrites);

@@ -6,8 +6,7 @@
 //! flush began after the stamp was taken remembers nothing of that time. So the change of use flushes exactly the CPUs
 //! that may hold translations of the domain and have not flushed since the stamp.
 //!
-//! The stamp is the low half of the 64-bit epoch. It is read as the latest epoch, up to now, with that low half: a
-//! stamp that is older than 2^32 flushes looks newer than it is, which costs a flush and no more.
+//! The arithmetic is `xen_logic::flush_epoch`'s.
 //!
 //! A CPU that leaves a domain loads another CR3, and is taken out of `dirty_cpus` after that.
 
@@ -17,6 +16,7 @@ use crate::mm::frame::FrameInfo;
 use crate::sync::PerCpu;
 use crate::{per_cpu, trace};
 use core::sync::atomic::{AtomicU64, Ordering};
+use xen_logic::flush_epoch;
 
 /// The number of full flushes so far, of all CPUs.
 static EPOCH: AtomicU64 = AtomicU64::new(1);
@@ -42,21 +42,14 @@ pub fn epoch_now() -> u32 {
 
 /// The newer of two stamps.
 pub fn newer(a: u32, b: u32) -> u32 {
-    let now = epoch_now();
-    if now.wrapping_sub(a) <= now.wrapping_sub(b) {
-        a
-    } else {
-        b
-    }
+    flush_epoch::newer(a, b, EPOCH.load(Ordering::Acquire))
 }
 
 /// May CPU `cpu` remember translations of the time of this stamp?
 #[inline]
 pub fn needs_flush(stamp: u32, cpu: usize) -> bool {
     let now = EPOCH.load(Ordering::Acquire);
-    let taken = now.wrapping_sub((now as u32).wrapping_sub(stamp) as u64);
-    // A stamp "before the first epoch" is that of a frame that was never mapped.
-    (taken as i64) > 0 && LAST.of(cpu).load(Ordering::Acquire) <= taken
+    flush_epoch::needs_flush(stamp, now, LAST.of(cpu).load(Ordering::Acquire))
 }
 
 /// The CPUs of `mask` that may remember translations of the time of this stamp.

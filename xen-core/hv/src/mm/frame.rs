@@ -1,7 +1,7 @@
 //! The frame table: for each frame of RAM who owns it, how many references there are, and what it is used as.
 
 use super::layout::FRAME_TABLE;
-use super::{alloc, directmap, flush, pt, typing};
+use super::{directmap, flush, pages, pt, typing};
 use crate::arch::x86::cpu;
 use crate::domain::Domain;
 use core::mem::ManuallyDrop;
@@ -100,9 +100,9 @@ pub struct FrameInfo {
     count: Cell,
     typ: Cell,
     owner: AtomicU32,
-    /// Low half of the flush epoch when the frame was last unmapped; see [`flush`].
+    /// Low half of the flush epoch when the frame was last unmapped; see [`flush`]. On the pending list: the next frame.
     epoch: AtomicU32,
-    /// Neighbours in a free list, or the next frame of the pending list.
+    /// Neighbours in a free list, or in the owning domain's list.
     pub(super) link: AtomicU64,
 }
 
@@ -263,7 +263,7 @@ impl Frame for FrameInfo {
     }
 
     fn free(&self) {
-        alloc::free_frame(self);
+        pages::free_frame(self);
     }
 }
 
@@ -313,15 +313,25 @@ pub fn get_page_of(mfn: Mfn, owner: Owner) -> Result<PageRef, Errno> {
     }
 }
 
-/// Takes a use of a frame of `domain` as `typ`. Not for page tables of unknown contents: it does not stop in between.
+/// Takes a use of a frame of `domain` as `typ`, which is no page table.
 ///
 /// # Errors
 /// `EINVAL` if there is no such frame, or it is not the domain's, or it is in use as another type, or its contents do
-/// not fit the type.
+/// not fit the type; `EAGAIN` if it was being made a page table, and that is not undone in one portion of work.
 #[inline]
 pub fn get_page_type(mfn: Mfn, domain: &Domain, typ: Type) -> Result<TypedRef, Errno> {
     let info = info(mfn).ok_or(Errno::EINVAL)?;
-    typing::acquire(info, typ, domain, false, &mut typing::Budget::unlimited()).map_err(typing::Fail::errno)?;
+    typing::acquire(info, typ, domain, false, &mut typing::Budget::portion()).map_err(typing::Fail::errno)?;
+    Ok(TypedRef(info))
+}
+
+/// Takes a use of a frame of `domain` as the page table `typ`, which may take a long check.
+///
+/// # Errors
+/// `EINVAL` as [`get_page_type`]; `Again`.
+pub fn get_table(mfn: Mfn, domain: &Domain, typ: Type, budget: &mut typing::Budget) -> Result<TypedRef, typing::Fail> {
+    let info = typing::ram(mfn.0)?;
+    typing::acquire(info, typ, domain, false, budget)?;
     Ok(TypedRef(info))
 }
 
@@ -366,4 +376,5 @@ macro_rules! reference {
 }
 
 reference!(PageRef, |info| cells::put_reference(info));
-reference!(TypedRef, |info| typing::release(info, &mut typing::Budget::unlimited()));
+// Most are no page table's; what is left of one's undoing is pending.
+reference!(TypedRef, |info| typing::release(info, &mut typing::Budget::portion()));

@@ -4,7 +4,7 @@
 
 use super::frame::Mfn;
 use super::layout::M2P_RW;
-use super::{alloc, directmap, paging};
+use super::{directmap, pages, paging};
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use xen_logic::pte;
 
@@ -50,6 +50,6 @@ pub fn share_extent(offset: u64) -> Option<Mfn> {
         }
     }
     let first = Mfn(table >> 12);
-    (0..512).for_each(|n| alloc::share_read_only(Mfn(first.0 + n)));
+    (0..512).for_each(|n| pages::share_read_only(Mfn(first.0 + n)));
     Some(first)
 }

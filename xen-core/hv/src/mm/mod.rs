@@ -14,36 +14,21 @@ pub mod frame;
 pub mod heap;
 pub mod layout;
 pub mod m2p;
+pub mod memory_map;
+pub mod pages;
 pub mod paging;
 pub mod pending;
 pub mod perdomain;
 pub mod pt;
+mod relinquish;
 pub mod root;
 pub mod typing;
 pub mod update;
 
 pub use frame::Mfn;
+pub use pages::{DomainMm, frames_left, populate_for, set_max_pages};
+pub use relinquish::relinquish;
 pub use root::set_base_pointers;
-
-use core::sync::atomic::AtomicU64;
-
-/// A domain's memory: how much it has and may have.
-pub struct DomainMm {
-    /// Frames it owns.
-    pub tot_pages: AtomicU64,
-    /// Frames it may own.
-    pub max_pages: AtomicU64,
-}
-
-impl DomainMm {
-    /// A domain without memory that may have `max_pages` frames.
-    pub fn new(max_pages: u64) -> Self {
-        Self {
-            tot_pages: AtomicU64::new(0),
-            max_pages: AtomicU64::new(max_pages),
-        }
-    }
-}
 
 /// Where the loader puts the image; `boot/start.s` says the same as `DELTA`.
 const IMAGE_LOAD: u64 = 0x20_0000;

@@ -4,16 +4,19 @@
 //! the table is parked and put on one list, which owns the last count. Every memory hypercall finishes the list
 //! before it does its own work, and before it reports success: a guest that was told that a table is free finds
 //! it free.
+//!
+//! The list runs through the frames' stamps: a frame gets its next stamp with its last use, and while it is on the list
+//! it has one.
 
 use super::frame::{self, FrameInfo, Mfn};
 use super::typing::{self, Budget};
 use crate::hypercall::Stop;
 use crate::sync::PollMailbox;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use spin::RelaxStrategy;
 
 /// First frame of the list, plus one; 0 is none. Frames are pushed one by one and taken all at once.
-static HEAD: AtomicU64 = AtomicU64::new(0);
+static HEAD: AtomicU32 = AtomicU32::new(0);
 /// Frames on the list or taken from it and not finished.
 static OUTSTANDING: AtomicU64 = AtomicU64::new(0);
 
@@ -26,8 +29,8 @@ pub(super) fn push(info: &'static FrameInfo) {
 fn chain(info: &'static FrameInfo) {
     let mut head = HEAD.load(Ordering::Relaxed);
     loop {
-        info.link.store(head, Ordering::Relaxed);
-        match HEAD.compare_exchange(head, info.mfn().0 + 1, Ordering::AcqRel, Ordering::Relaxed) {
+        info.set_epoch(head);
+        match HEAD.compare_exchange(head, info.mfn().0 as u32 + 1, Ordering::AcqRel, Ordering::Relaxed) {
             Ok(_) => return,
             Err(now) => head = now,
         }
@@ -55,7 +58,7 @@ pub fn finish_first(again: &[u64; 6]) -> Result<(), Stop> {
 
 /// Works on the list until nothing is outstanding; `false` if the budget ended.
 #[cold]
-fn finish(budget: &mut Budget) -> bool {
+pub(super) fn finish(budget: &mut Budget) -> bool {
     while !is_empty() {
         let mut next = HEAD.swap(0, Ordering::AcqRel);
         if next == 0 {
@@ -65,8 +68,8 @@ fn finish(budget: &mut Budget) -> bool {
         }
         let mut stop = false;
         while next != 0 {
-            let info = frame::entry(Mfn(next - 1));
-            next = info.link.load(Ordering::Relaxed);
+            let info = frame::entry(Mfn((next - 1).into()));
+            next = info.epoch();
             stop = stop || !typing::release_or_keep(info, budget);
             if stop {
                 // This one and all behind it go back.

@@ -47,7 +47,7 @@ impl PerDomain {
     /// `ENOMEM`.
     pub fn new(_max_vcpus: u32) -> Result<Self, Errno> {
         let l3 = new_table()?;
-        let l2 = new_table()?;
+        let l2 = new_table().inspect_err(|_| alloc::free_pages(l3, 0))?;
         entry(l3, 0).store(l2.maddr() | TABLE, Relaxed);
         Ok(Self {
             l3,
@@ -96,6 +96,15 @@ impl PerDomain {
         let maddr = maddr_of(gdt::reserved_page(cpu) as *const u8);
         self.window(id, gdt::FIRST_RESERVED_PAGE)
             .store(maddr | DESCRIPTORS, Relaxed);
+    }
+}
+
+impl Drop for PerDomain {
+    /// No CPU has loaded an address space of the domain since its vcpus were unloaded, and none knows its tables.
+    fn drop(&mut self) {
+        for table in self.l1.iter().filter_map(Once::get).chain([&self.l2, &self.l3]) {
+            alloc::free_pages(*table, 0);
+        }
     }
 }
 

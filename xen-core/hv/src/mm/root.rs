@@ -3,11 +3,11 @@
 //! `kernel_cr3` and `user_cr3` each hold a use of their table as [`Type::L4`], so a table that a CPU may have loaded is
 //! never undone: a vcpu's tables change only on the CPU that has it loaded, or while none has.
 
-use super::frame::{self, Mfn};
+use super::frame::{self, Mfn, TypedRef};
 use super::layout::HOLE_FIRST_SLOT;
 use super::typing::{self, Budget, Fail};
 use super::{flush, paging};
-use crate::domain::Vcpu;
+use crate::domain::{Domain, Vcpu};
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use xen_abi::Errno;
 use xen_logic::frame::Type;
@@ -69,7 +69,20 @@ pub fn set_user_base(cur: &'static Vcpu, mfn: Option<Mfn>, budget: &mut Budget) 
     exchange(cur, &cur.hot.user_cr3, mfn, NO_M2P, budget, |_| ())
 }
 
-/// Sets both tables of a vcpu that is not initialised: no CPU has it loaded.
+/// Has the tables checked that are to be a vcpu's first ones, and keeps them so until the answer is dropped: setting the
+/// base pointers then takes no time. For hypercalls that can be continued.
+///
+/// # Errors
+/// `EINVAL` where a frame is no L4 table of the domain's; `Again`: what was checked stays so, and the same call goes on.
+pub fn hold_tables(domain: &Domain, kernel: u64, user: Option<u64>) -> Result<[Option<TypedRef>; 2], Fail> {
+    let budget = &mut Budget::limited();
+    let mut hold = |mfn| frame::get_table(Mfn(mfn), domain, Type::L4, budget);
+    let kernel = hold(kernel)?;
+    Ok([Some(kernel), user.map(hold).transpose()?])
+}
+
+/// Sets both tables of a vcpu that is not initialised: no CPU has it loaded. Where a check may take long, the caller
+/// holds the tables ([`hold_tables`]).
 ///
 /// # Errors
 /// `EINVAL` where a frame is no L4 table of the domain's.
@@ -85,4 +98,19 @@ pub fn set_base_pointers(v: &Vcpu, kernel: u64, user: Option<u64>) -> Result<(),
     )
     .map_err(Fail::errno)?;
     exchange(v, &v.hot.user_cr3, user.map(Mfn), NO_M2P, budget, |_| ()).map_err(Fail::errno)
+}
+
+/// Drops both tables of a vcpu that does not run any more and is loaded nowhere. `false` if the budget ended before the
+/// second one; a table whose undoing takes long goes to the pending list.
+pub fn clear_base_pointers(v: &Vcpu, budget: &mut Budget) -> bool {
+    for slot in [&v.hot.kernel_cr3, &v.hot.user_cr3] {
+        if budget.is_spent() {
+            return false;
+        }
+        let old = slot.swap(0, Relaxed);
+        if old != 0 {
+            typing::release(frame::entry(Mfn(old >> 12)), budget);
+        }
+    }
+    true
 }

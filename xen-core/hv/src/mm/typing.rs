@@ -42,7 +42,18 @@ impl From<Errno> for Fail {
 /// end.
 pub struct Budget {
     left: u32,
-    limited: bool,
+    at_end: AtEnd,
+}
+
+/// What happens after a portion of work.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum AtEnd {
+    /// It goes on.
+    GoOn,
+    /// It goes on unless something waits.
+    Look,
+    /// It stops.
+    Stop,
 }
 
 /// Table entries in a portion of work.
@@ -52,20 +63,32 @@ impl Budget {
     /// For hypercalls that can be continued; the caller holds no lock.
     #[inline]
     pub const fn limited() -> Self {
-        Self {
-            left: PORTION,
-            limited: true,
-        }
+        Self::new(AtEnd::Look)
     }
 
-    /// For those that must end at once. What is left then is finished by later hypercalls (see [`pending`]) where it
-    /// is the dropping of references, and is refused where it is a check.
+    /// For those that are over after one portion, with a lock held or no way to be continued: what is left then is
+    /// finished by later hypercalls (see [`pending`]) where it is the dropping of references, and is refused where it
+    /// is a check.
+    #[inline]
+    pub const fn portion() -> Self {
+        Self::new(AtEnd::Stop)
+    }
+
+    /// For those that must end at once, where the work is known to be small, or nobody waits.
     #[inline]
     pub const fn unlimited() -> Self {
-        Self {
-            left: PORTION,
-            limited: false,
-        }
+        Self::new(AtEnd::GoOn)
+    }
+
+    #[inline]
+    const fn new(at_end: AtEnd) -> Self {
+        Self { left: PORTION, at_end }
+    }
+
+    /// Has it ended?
+    #[inline]
+    pub fn is_spent(&self) -> bool {
+        self.left == 0
     }
 
     /// Accounts for `entries` entries; says whether to stop.
@@ -82,12 +105,13 @@ impl Budget {
 
     #[cold]
     fn portion_done(&mut self) -> bool {
-        if self.limited && preempt_needed() {
-            self.left = 0;
-            return true;
-        }
-        self.left = PORTION;
-        false
+        let stop = match self.at_end {
+            AtEnd::GoOn => false,
+            AtEnd::Look => preempt_needed(),
+            AtEnd::Stop => true,
+        };
+        self.left = if stop { 0 } else { PORTION };
+        stop
     }
 }
 

@@ -91,6 +91,26 @@ fn update_present_l1(word: &AtomicU64, new: Pte, mode: Mode, scope: &Scope) -> R
     }
 }
 
+/// Moves what the level-1 entry `from` holds to `to`, if that is still `expected`, whose hold is dropped. Both tables
+/// belong to one domain, and the caller holds a use of each.
+///
+/// # Errors
+/// `EAGAIN` where `to` has changed; `from` then holds again what it held.
+pub fn move_l1(from: &AtomicU64, to: &AtomicU64, expected: Pte) -> Result<(), Fail> {
+    let moved = Pte(from.swap(0, AcqRel));
+    match to.compare_exchange(expected.0, moved.0, AcqRel, Acquire) {
+        Ok(_) => {
+            pt::drop_l1(expected);
+            Ok(())
+        }
+        Err(_) => {
+            // Another vcpu may have filled it meanwhile: that is dropped, as by any change.
+            pt::drop_l1(Pte(from.swap(moved.0, AcqRel)));
+            Err(Fail::Errno(Errno::EAGAIN))
+        }
+    }
+}
+
 /// The flags of an entry whose frame and right to write do not change.
 #[inline]
 pub(super) fn checked_flags(new: Pte, scope: &Scope) -> Result<Pte, Fail> {

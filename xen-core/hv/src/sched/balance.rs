@@ -26,7 +26,14 @@ pub(super) fn place(v: &Vcpu, inner: &Inner, last: usize) -> usize {
     if online & online.wrapping_sub(1) == 0 {
         return last;
     }
-    choose_cpu(inner.entity.affinity, online, idle_mask(online), last)
+    let idle = idle_mask(online);
+    let liked = inner.entity.affinity & v.sched.soft.load(Relaxed);
+    let wanted = if liked & idle != 0 {
+        liked
+    } else {
+        inner.entity.affinity
+    };
+    choose_cpu(wanted, online, idle, last)
 }
 
 /// What a CPU has to do, those that wait and the one that runs.
@@ -92,6 +99,7 @@ pub(super) fn push(cpu: usize, mine: &mut Queue, running: u32, now: u64) {
     CPUS.of(cpu).waiting.fetch_sub(1, Relaxed);
     // SAFETY: both queues' locks are held.
     let inner = unsafe { v.sched.inner.get() };
+    super::advance(to, &mut theirs, now);
     theirs.adopt(&mut inner.entity, now);
     theirs.enter(Key(v), &inner.entity);
     v.sched.cpu.store(to as u32, SeqCst);

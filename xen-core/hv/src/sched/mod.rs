@@ -13,9 +13,11 @@
 mod balance;
 mod run;
 mod runstate;
+mod show;
 
 pub use run::{idle_wait, schedule};
 pub use runstate::{register_runstate_area, run_state};
+pub use show::{Shown, show_queues};
 
 use crate::arch::x86::percpu::{self, Work, cpu_id, current};
 use crate::arch::x86::{entry, mailbox::bits, smp};
@@ -27,10 +29,10 @@ use crate::{event, time, trace};
 use alloc::sync::Arc;
 use core::cell::UnsafeCell;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize};
 use spin::mutex::SpinMutexGuard;
 use xen_abi::Errno;
-use xen_logic::sched::{Budget, Entity, RunQueue};
+use xen_logic::sched::{Budget, DEFAULT_WEIGHT, Entity, RunQueue};
 use xen_logic::time::{RunState, State};
 
 /// `held`: it waits for an event.
@@ -39,8 +41,23 @@ const BLOCKED: u32 = 1;
 const DOWN: u32 = 2;
 /// `held`: its domain has used up its cap.
 const THROTTLED: u32 = 4;
-/// `held`: pauses are counted from here on.
-const PAUSE: u32 = 1 << 8;
+
+/// Reasons of a vcpu's domain, or of a control operation, for which it does not run; bits of `held`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Hold(u32);
+
+impl Hold {
+    /// The toolstack has paused its domain.
+    pub const PAUSED: Hold = Hold(8);
+    /// Its domain has shut down.
+    pub const SHUT_DOWN: Hold = Hold(16);
+    /// Its domain is being destroyed.
+    pub const DYING: Hold = Hold(32);
+    /// A control operation looks at it or changes it.
+    pub const CONTROL: Hold = Hold(64);
+    /// A debugger has paused it.
+    pub const DEBUGGED: Hold = Hold(128);
+}
 
 /// No CPU.
 const NOWHERE: u32 = u32::MAX;
@@ -63,6 +80,8 @@ pub struct VcpuSched {
     pub being_set_up: AtomicBool,
     /// Its affinity from before it was pinned, 0 while it is not.
     unpinned: AtomicU64,
+    /// The CPUs it would rather run on, of those that it may.
+    soft: AtomicU64,
     /// When its domain may run again.
     pub unthrottle: Timer,
 }
@@ -112,22 +131,28 @@ impl VcpuSched {
             })),
             being_set_up: AtomicBool::new(false),
             unpinned: AtomicU64::new(0),
+            soft: AtomicU64::new(u64::MAX),
             unthrottle: Timer::new(),
         }
     }
 }
 
-/// A domain's part: its cap.
+/// A domain's part: its weight and cap.
 pub struct DomainSched {
-    /// There is one.
+    weight: AtomicU32,
+    /// In percent of one CPU, 0 for none.
+    cap: AtomicU32,
+    /// There is a cap.
     capped: AtomicBool,
     budget: Mutex<Budget>,
 }
 
 impl DomainSched {
-    /// No cap.
+    /// The usual weight, and no cap.
     pub const fn new() -> Self {
         DomainSched {
+            weight: AtomicU32::new(DEFAULT_WEIGHT),
+            cap: AtomicU32::new(0),
             capped: AtomicBool::new(false),
             budget: Mutex::new(Budget::unlimited()),
         }
@@ -151,8 +176,14 @@ struct Cpu {
     waiting: AtomicU32,
     /// The weight of the one that runs, 0 while idle.
     running: AtomicU32,
+    /// The one that runs, null while idle. Guarded by the queue's lock.
+    runs: AtomicPtr<Vcpu>,
     /// It has nothing to run.
     idle: AtomicBool,
+    /// Since when it is idle, while it is.
+    idle_since: AtomicU64,
+    /// Nanoseconds that it has been idle before.
+    idle_time: AtomicU64,
 }
 
 type Queue = SpinMutexGuard<'static, RunQueue<Key>, PollMailbox>;
@@ -161,7 +192,10 @@ static CPUS: PerCpu<Cpu> = per_cpu!(Cpu {
     queue: Mutex::new(RunQueue::new()),
     waiting: AtomicU32::new(0),
     running: AtomicU32::new(0),
+    runs: AtomicPtr::new(core::ptr::null_mut()),
     idle: AtomicBool::new(false),
+    idle_since: AtomicU64::new(0),
+    idle_time: AtomicU64::new(0),
 });
 
 /// CPUs that schedule.
@@ -220,7 +254,9 @@ pub fn insert_vcpu(v: &'static Vcpu) -> Result<(), Errno> {
         .unwrap_or(0);
     v.sched.cpu.store(start as u32, Relaxed);
     // SAFETY: nobody else knows the vcpu yet.
-    unsafe { v.sched.inner.get() }.run = RunState::new(State::Offline, time::now());
+    let inner = unsafe { v.sched.inner.get() };
+    inner.run = RunState::new(State::Offline, time::now());
+    inner.entity.set_weight(v.domain().sched.weight.load(SeqCst));
     Ok(())
 }
 
@@ -233,6 +269,17 @@ fn lock_queue_of(v: &Vcpu) -> (Queue, usize) {
         if v.sched.cpu.load(Relaxed) as usize == cpu {
             return (queue, cpu);
         }
+    }
+}
+
+/// Brings the clock of CPU `cpu`'s queue, which is locked, up to the vcpu that runs there.
+fn advance(cpu: usize, queue: &mut Queue, now: u64) {
+    // SAFETY: null, or a vcpu that runs on that CPU: it leaves only with the queue locked.
+    if let Some(running) = unsafe { CPUS.of(cpu).runs.load(Relaxed).as_ref() } {
+        // SAFETY: the lock of its queue is held, and the vcpu that comes in is another one.
+        let inner = unsafe { running.sched.inner.get() };
+        let ran = now.saturating_sub(inner.charged);
+        queue.advance(inner.entity.vtime.wrapping_add(inner.entity.cost(ran)));
     }
 }
 
@@ -254,6 +301,7 @@ pub fn wake(v: &'static Vcpu) {
             continue;
         }
         let now = time::now();
+        advance(cpu, &mut queue, now);
         if moves {
             queue.adopt(&mut inner.entity, now);
         }
@@ -332,29 +380,50 @@ fn reschedule(v: &Vcpu) {
     }
 }
 
-/// Keeps a vcpu from running until [`unpause`]; it may run for a moment yet.
-pub fn pause(v: &Vcpu) {
-    v.sched.held.fetch_add(PAUSE, SeqCst);
+/// Keeps a vcpu from running for reason `why`; it may run for a moment yet.
+pub fn hold(v: &Vcpu, why: Hold) {
+    v.sched.held.fetch_or(why.0, SeqCst);
     reschedule(v);
 }
 
-/// As [`pause`], for another vcpu than the current one, and waits until it has stopped.
-#[expect(dead_code, reason = "for domctl, which is to come")]
-pub fn pause_and_wait(v: &Vcpu) {
-    pause(v);
+/// Waits until a vcpu that is held has stopped, wherever it runs; does nothing for the current one. The caller holds no
+/// lock that the vcpu could want.
+pub fn wait_stopped(v: &Vcpu) {
     if !core::ptr::eq(v, current()) {
-        // A CPU names its next vcpu only after it has saved the registers of this one.
+        // Between the two a CPU is about to save the vcpu's registers, or has it current with them in its frame.
         let has_it = || core::ptr::eq(percpu::info_of(cpu_of(v)).current.load(SeqCst), v);
         spin_until(|| v.sched.running_on.load(SeqCst) == NOWHERE && !has_it());
     }
 }
 
-/// Ends one [`pause`].
-#[expect(dead_code, reason = "for domctl, which is to come")]
-pub fn unpause(v: &'static Vcpu) {
-    if v.sched.held.fetch_sub(PAUSE, SeqCst) == PAUSE {
+/// Ends what [`hold`] began.
+pub fn let_go(v: &'static Vcpu, why: Hold) {
+    let before = v.sched.held.fetch_and(!why.0, SeqCst);
+    if before & why.0 != 0 && before & !why.0 == 0 {
         wake(v);
     }
+}
+
+/// Takes a vcpu that is held for good, and has stopped, out of its queue. Nothing puts it back, since [`wake`] looks at
+/// what holds it with the queue locked.
+pub fn remove(v: &'static Vcpu) {
+    let (mut queue, cpu) = lock_queue_of(v);
+    // SAFETY: the queue's lock is held.
+    let inner = unsafe { v.sched.inner.get() };
+    if core::mem::take(&mut inner.queued) && queue.remove(Key(v)) {
+        CPUS.of(cpu).waiting.fetch_sub(1, Relaxed);
+    }
+}
+
+/// `count` vcpus are no more: gives their room in the queues to others.
+pub fn forget(count: usize) {
+    CAPACITY.fetch_sub(count, Relaxed);
+    timers::unreserve(count * TIMERS_PER_VCPU);
+}
+
+/// Does the vcpu wait for an event?
+pub fn is_blocked(v: &Vcpu) -> bool {
+    v.sched.held.load(SeqCst) & BLOCKED != 0
 }
 
 /// Lets a vcpu that has its context run (`VCPUOP_up`).
@@ -427,6 +496,52 @@ pub fn set_affinity(v: &'static Vcpu, mask: u64) -> Result<(), Errno> {
     Ok(())
 }
 
+/// As [`set_affinity`], by the toolstack's wish.
+///
+/// # Errors
+/// `EBUSY` while the vcpu is pinned, for a moment, to one CPU; `EINVAL` where none is online.
+pub fn set_hard_affinity(v: &'static Vcpu, mask: u64) -> Result<(), Errno> {
+    if v.sched.unpinned.load(SeqCst) != 0 {
+        return Err(Errno::EBUSY);
+    }
+    set_affinity(v, mask)
+}
+
+/// The CPUs a vcpu would rather run on.
+pub fn soft_affinity(v: &Vcpu) -> u64 {
+    v.sched.soft.load(SeqCst)
+}
+
+/// Sets the CPUs a vcpu would rather run on; where none of them is idle it goes anywhere it may.
+pub fn set_soft_affinity(v: &Vcpu, mask: u64) {
+    v.sched.soft.store(mask, SeqCst);
+}
+
+/// The CPUs that run vcpus.
+pub fn online() -> u64 {
+    ONLINE.load(Relaxed)
+}
+
+/// Nanoseconds that CPU `cpu` has been idle.
+pub fn idle_time(cpu: usize) -> u64 {
+    let cpu = CPUS.of(cpu);
+    let before = cpu.idle_time.load(Relaxed);
+    if cpu.idle.load(SeqCst) {
+        before + time::now().saturating_sub(cpu.idle_since.load(Relaxed))
+    } else {
+        before
+    }
+}
+
+/// Makes an NMI due to a vcpu.
+pub fn send_nmi(v: &'static Vcpu) {
+    v.hot.nmi_pending.store(1, SeqCst);
+    unblock(v);
+    if is_running(v) {
+        percpu::raise_on(cpu_of(v), Work::NMI);
+    }
+}
+
 /// Pins a vcpu to one CPU until [`unpin`].
 ///
 /// # Errors
@@ -450,9 +565,19 @@ pub fn unpin(v: &'static Vcpu) -> Result<(), Errno> {
     }
 }
 
-/// Sets the weight of a domain's vcpus, and the domain's cap in percent of one CPU (0 for none).
-#[expect(dead_code, reason = "for domctl, which is to come")]
+/// Ends a pin without going back: the vcpu gets another affinity now.
+pub fn forget_pin(v: &Vcpu) {
+    v.sched.unpinned.store(0, SeqCst);
+}
+
+/// The weight of a domain's vcpus, and the domain's cap in percent of one CPU (0 for none).
+pub fn share(domain: &Domain) -> (u32, u32) {
+    (domain.sched.weight.load(SeqCst), domain.sched.cap.load(SeqCst))
+}
+
+/// Sets what [`share`] tells.
 pub fn set_share(domain: &Domain, weight: u32, cap: u32) {
+    domain.sched.weight.store(weight, SeqCst);
     for v in domain.vcpus() {
         let (mut queue, _) = lock_queue_of(v);
         // SAFETY: the queue's lock is held.
@@ -463,6 +588,14 @@ pub fn set_share(domain: &Domain, weight: u32, cap: u32) {
             queue.enter(Key(v), &inner.entity);
         }
     }
-    *domain.sched.budget.lock() = Budget::new(cap, time::now());
-    domain.sched.capped.store(cap != 0, SeqCst);
+    let had = domain.sched.cap.swap(cap, SeqCst);
+    if had != cap {
+        *domain.sched.budget.lock() = Budget::new(cap, time::now());
+        domain.sched.capped.store(cap != 0, SeqCst);
+        // Those that run look at the new cap at once; those that waited for the old one to be refilled need not.
+        for v in domain.vcpus() {
+            reschedule(v);
+            unthrottle(v);
+        }
+    }
 }

@@ -166,7 +166,11 @@ fn choose(cpu: usize, queue: &mut Queue, now: u64) -> (&'static Vcpu, u64) {
                 Some(v) => v,
                 None => {
                     mine.running.store(0, Relaxed);
-                    mine.idle.store(true, SeqCst);
+                    mine.runs.store(core::ptr::null_mut(), Relaxed);
+                    if !mine.idle.load(Relaxed) {
+                        mine.idle_since.store(now, Relaxed);
+                        mine.idle.store(true, SeqCst);
+                    }
                     return (idle_vcpu(cpu), u64::MAX);
                 }
             },
@@ -193,7 +197,12 @@ fn choose(cpu: usize, queue: &mut Queue, now: u64) -> (&'static Vcpu, u64) {
         (inner.charged, inner.turn) = (now, now);
         next.sched.running_on.store(cpu as u32, SeqCst);
         mine.running.store(inner.entity.weight(), Relaxed);
-        mine.idle.store(false, Relaxed);
+        mine.runs.store(core::ptr::from_ref(next).cast_mut(), Relaxed);
+        if mine.idle.load(Relaxed) {
+            mine.idle.store(false, Relaxed);
+            let idle = now.saturating_sub(mine.idle_since.load(Relaxed));
+            mine.idle_time.fetch_add(idle, Relaxed);
+        }
         let turn = if queue.is_empty() { u64::MAX } else { SLICE };
         return (next, now.saturating_add(turn.min(allowance)));
     }

@@ -11,7 +11,7 @@ pub use clock::now;
 pub use wallclock::set_wallclock;
 
 use crate::sync::Mutex;
-use core::sync::atomic::{AtomicU32, AtomicU64};
+use core::sync::atomic::{AtomicI64, AtomicU32, AtomicU64};
 use timers::Timer;
 
 /// Watchdogs of a domain (`SCHEDOP_watchdog`).
@@ -23,6 +23,8 @@ pub struct DomainTime {
     pub watchdogs: [Timer; WATCHDOGS],
     /// Which of them are in use.
     pub watchdogs_used: Mutex<u32>,
+    /// By how many seconds its time of day is ahead of the machine's.
+    pub offset_seconds: AtomicI64,
 }
 
 impl DomainTime {
@@ -31,6 +33,7 @@ impl DomainTime {
         DomainTime {
             watchdogs: [const { Timer::new() }; WATCHDOGS],
             watchdogs_used: Mutex::new(0),
+            offset_seconds: AtomicI64::new(0),
         }
     }
 }
@@ -65,5 +68,11 @@ impl VcpuTime {
             runstate_area: Mutex::new(None),
             time_area: Mutex::new(None),
         }
+    }
+
+    /// Lets the areas go that show the guest run state and clock; the vcpu does not run any more.
+    pub fn release_areas(&self) {
+        let areas = (self.runstate_area.lock().take(), self.time_area.lock().take());
+        drop(areas);
     }
 }

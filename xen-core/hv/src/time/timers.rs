@@ -10,7 +10,7 @@ use crate::domain::{self, Vcpu};
 use crate::per_cpu;
 use crate::sync::{Mutex, PerCpu, PollMailbox};
 use crate::{event, sched, trace};
-use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use core::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use core::sync::atomic::{AtomicU64, AtomicUsize};
 use spin::RelaxStrategy;
 use spin::mutex::SpinMutexGuard;
@@ -152,6 +152,23 @@ pub fn cancel(v: &'static Vcpu, kind: Kind) {
     stop(timer_of(v, kind));
 }
 
+/// Disarms all timers of a vcpu that does not run any more, and those of its domain if it is the first. One that a CPU
+/// has just let expire may be set anew by that CPU, but not once more.
+pub fn stop_all(v: &'static Vcpu) {
+    v.time.period.store(0, SeqCst);
+    for kind in [Kind::Singleshot, Kind::Periodic, Kind::Poll, Kind::Unthrottle] {
+        cancel(v, kind);
+    }
+    if v.id == 0 {
+        (0..super::WATCHDOGS).for_each(|n| cancel(v, Kind::Watchdog(n as u8)));
+    }
+}
+
+/// `fewer` of the timers that room was made for are no more.
+pub fn unreserve(fewer: usize) {
+    CAPACITY.fetch_sub(fewer, Relaxed);
+}
+
 fn stop(timer: &Timer) {
     while let Some((cpu, _)) = timer.place() {
         let mut deadlines = QUEUES.of(cpu).deadlines.lock();
@@ -210,7 +227,7 @@ fn fire(key: Key, at: u64, now: u64) {
     match key.kind {
         Kind::Singleshot => event::send_virq(v, VIRQ_TIMER),
         Kind::Periodic => {
-            let period = v.time.period.load(Relaxed);
+            let period = v.time.period.load(SeqCst);
             if period != 0 {
                 // What was missed is not made up for.
                 set(v, Kind::Periodic, at.saturating_add(period).max(now));

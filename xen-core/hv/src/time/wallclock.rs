@@ -30,6 +30,7 @@ pub fn update(domain: &Domain) {
     // Held while writing, so that two writers do not mix.
     let epoch = EPOCH.lock();
     let (secs, nsecs) = split_seconds(*epoch);
+    let secs = secs.wrapping_add_signed(domain.time.offset_seconds.load(Relaxed));
     let word = |offset| event::shared_word(domain, offset);
     let (Some(version), Some(low), Some(high), Some(ns)) = (
         word(SHARED_INFO_WC_VERSION),

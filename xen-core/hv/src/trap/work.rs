@@ -33,6 +33,10 @@ pub fn interrupt(v: u8, _regs: &mut UserRegs) {
 extern "C" fn paravane_exit_work(regs: &mut UserRegs) {
     loop {
         let work = percpu::info().work.swap(0, Ordering::SeqCst);
+        if work & Work::QUIESCE.0 != 0 {
+            domain::quiesce::note();
+            domain::reap();
+        }
         if work & Work::TIMER.0 != 0 {
             time::timers::run_expired();
         }

@@ -4,6 +4,7 @@
 //! faulting; the policy is for the guest kernel, which asks by the forced-emulation prefix.
 
 mod features;
+pub mod policy;
 #[cfg(test)]
 mod tests;
 mod xen;

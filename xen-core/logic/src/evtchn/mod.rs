@@ -4,6 +4,7 @@
 //! operations and believe nothing of it twice.
 
 pub mod fifo;
+pub mod free_ports;
 pub mod port;
 pub mod two_level;
 

@@ -94,16 +94,19 @@ pub fn put_reference<F: Frame>(frame: &F) {
             debug_assert!(false, "reference count underflow");
             return;
         };
-        if new.count() == 0 {
-            // Before the word says free: whoever takes the frame next must see the stamp.
-            frame.stamp();
-        }
         match frame.count().exchange(old, new.0) {
-            Ok(()) if new.count() == 0 => return frame.free(),
+            Ok(()) if new.count() == 0 => return free_stamped(frame),
             Ok(()) => return,
             Err(now) => old = now,
         }
     }
+}
+
+/// Frees a frame that nobody can reach any more: until it is free, no stamp but this one is written.
+#[inline]
+fn free_stamped<F: Frame>(frame: &F) {
+    frame.stamp();
+    frame.free();
 }
 
 /// The owner gives up its own reference; `false` if it has done so before.
@@ -113,13 +116,10 @@ pub fn release_allocation<F: Frame>(frame: &F) -> bool {
         let Some(new) = CountWord(old).release() else {
             return false;
         };
-        if new.count() == 0 {
-            frame.stamp();
-        }
         match frame.count().exchange(old, new.0) {
             Ok(()) => {
                 if new.count() == 0 {
-                    frame.free();
+                    free_stamped(frame);
                 }
                 return true;
             }
@@ -135,9 +135,11 @@ pub fn steal<F: Frame>(frame: &F) -> bool {
         let Some(new) = CountWord(old).steal() else {
             return false;
         };
-        frame.stamp();
         match frame.count().exchange(old, new.0) {
-            Ok(()) => return true,
+            Ok(()) => {
+                frame.stamp();
+                return true;
+            }
             Err(now) => old = now,
         }
     }
@@ -253,17 +255,13 @@ pub fn put_type<F: Frame>(frame: &F) -> Released {
                 Ok(()) => return Released::Done,
                 Err(now) => old = now,
             },
-            Put::Last(new) => {
-                // Before the word says idle: whoever claims the frame for another use must see the stamp.
-                frame.stamp();
-                match frame.typ().exchange(old, new.0) {
-                    Ok(()) => {
-                        put_reference(frame);
-                        return Released::Done;
-                    }
-                    Err(now) => old = now,
+            Put::Last(busy) => match frame.typ().exchange(old, busy.0) {
+                Ok(()) => {
+                    finish(frame, Finish::Undone);
+                    return Released::Done;
                 }
-            }
+                Err(now) => old = now,
+            },
             Put::Undo { word, resume } => match frame.typ().exchange(old, word.0) {
                 Ok(()) => {
                     return Released::Undo {
@@ -309,6 +307,7 @@ pub fn finish<F: Frame>(frame: &F, how: Finish) {
             Finish::Undone => word.undone(),
         };
         if !new.holds_reference() {
+            // Before the word says idle: whoever claims the frame for another use must see the stamp.
             frame.stamp();
         }
         match frame.typ().exchange(old, new.0) {

@@ -22,6 +22,8 @@
 pub mod cells;
 mod count;
 #[cfg(all(test, not(loom)))]
+mod domains_tests;
+#[cfg(all(test, not(loom)))]
 mod tests;
 
 pub use count::CountWord;
@@ -148,7 +150,9 @@ pub enum Get {
 pub enum Put {
     /// Others remain.
     Dropped(TypeWord),
-    /// That was the last; the caller drops the type word's reference too.
+    /// That was the last of a frame that holds nothing: the caller becomes the busy owner, and says
+    /// [`TypeWord::undone`]. Only the busy owner stamps a frame that becomes idle: while it stamps, nobody can use the
+    /// frame and drop it again, which would want a newer stamp.
     Last(TypeWord),
     /// That was the last of a page table: the caller becomes the busy owner, drops what entries below `resume`
     /// hold, and says [`TypeWord::undone`] or [`TypeWord::parked`].
@@ -284,7 +288,7 @@ impl TypeWord {
         }
     }
 
-    /// The busy word of a frame that is taken up to be undone.
+    /// The busy word of a frame that is taken up to become idle.
     const fn claimed(self) -> TypeWord {
         TypeWord((self.0 & (TYPE_MASK | FOREIGN)) | 1)
     }
@@ -310,7 +314,7 @@ impl TypeWord {
                 resume,
             };
         }
-        Put::Last(TypeWord(self.0 & (TYPE_MASK | FOREIGN)))
+        Put::Last(self.claimed())
     }
 
     /// The busy owner has checked everything: its count is now a use like others.

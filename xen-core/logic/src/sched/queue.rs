@@ -76,6 +76,19 @@ impl<K: Copy + PartialEq> RunQueue<K> {
         self.clock
     }
 
+    /// Brings the clock up to date before a vcpu comes in from outside: `running` is the virtual time of the one that
+    /// runs, up to now. The clock stands still while one runs alone; one that comes in then must not find it where it
+    /// was when that began.
+    pub fn advance(&mut self, running: u64) {
+        let earliest = match self.waiting.last() {
+            Some(next) if ahead(next.vtime, running) < 0 => next.vtime,
+            _ => running,
+        };
+        if ahead(earliest, self.clock) > 0 {
+            self.clock = earliest;
+        }
+    }
+
     /// Enters a vcpu that has been asleep: it may be ahead of the clock by its credit and no more.
     pub fn enter_woken(&mut self, key: K, entity: &mut Entity) {
         let earliest = self.clock.wrapping_sub(WAKE_CREDIT);

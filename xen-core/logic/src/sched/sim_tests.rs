@@ -15,6 +15,8 @@ struct Task {
     became_ready: u64,
     ran: u64,
     longest_wait: u64,
+    /// Its domain's number among the budgets.
+    domain: usize,
 }
 
 struct Cpu {
@@ -26,6 +28,8 @@ struct Machine {
     now: u64,
     cpus: Vec<Cpu>,
     tasks: Vec<Task>,
+    /// By domain; each task is one of its own, unless it says otherwise.
+    budgets: Vec<Budget>,
 }
 
 impl Machine {
@@ -40,6 +44,7 @@ impl Machine {
             now: 0,
             cpus,
             tasks: Vec::new(),
+            budgets: Vec::new(),
         }
     }
 
@@ -58,8 +63,20 @@ impl Machine {
             became_ready,
             ran: 0,
             longest_wait: 0,
+            domain: self.budgets.len(),
         });
+        self.budgets.push(Budget::unlimited());
         self.tasks.len() - 1
+    }
+
+    /// Gives a task's domain a cap in percent of one CPU.
+    fn cap(&mut self, t: usize, percent: u32) {
+        self.budgets[self.tasks[t].domain] = Budget::new(percent, self.now);
+    }
+
+    /// How long a task may run, or when its domain's cap lets it.
+    fn allowance(&mut self, t: usize) -> Result<u64, u64> {
+        self.budgets[self.tasks[t].domain].allowance(self.now)
     }
 
     fn idle(&self) -> u64 {
@@ -79,10 +96,20 @@ impl Machine {
     fn wake(&mut self, t: usize) {
         let online = (1 << self.cpus.len()) - 1;
         let to = choose_cpu(self.tasks[t].entity.affinity, online, self.idle(), self.tasks[t].cpu);
+        self.advance(to);
         self.adopt(t, to);
         let task = &mut self.tasks[t];
         task.became_ready = self.now;
         self.cpus[to].queue.enter_woken(t, &mut task.entity);
+    }
+
+    /// Brings a CPU's clock up to the one that runs there.
+    fn advance(&mut self, cpu: usize) {
+        if let Some((t, since)) = self.cpus[cpu].running {
+            let running = &self.tasks[t].entity;
+            let vtime = running.vtime + running.cost(self.now - since);
+            self.cpus[cpu].queue.advance(vtime);
+        }
     }
 
     fn adopt(&mut self, t: usize, to: usize) {
@@ -97,6 +124,7 @@ impl Machine {
         let ran = self.now - since;
         self.tasks[t].entity.charge(ran);
         self.tasks[t].ran += ran;
+        self.budgets[self.tasks[t].domain].charge(ran, self.now);
         Some(t)
     }
 
@@ -122,6 +150,7 @@ impl Machine {
         let tasks = &self.tasks;
         let may = |t: usize, w| tasks[t].entity.allows(to) && worth_moving(from_load, to_load, w);
         if let Some(t) = self.cpus[cpu].queue.give_away(may) {
+            self.advance(to);
             self.adopt(t, to);
             self.cpus[to].queue.enter(t, &self.tasks[t].entity);
         }
@@ -142,6 +171,10 @@ impl Machine {
                     let (run, sleep) = self.tasks[t].pattern.unwrap();
                     self.tasks[t].left = run;
                     self.tasks[t].wakes_at = Some(self.now + sleep);
+                } else if self.allowance(t).is_ok_and(|ns| ns <= ran) {
+                    self.stop(cpu);
+                    self.tasks[t].left = self.tasks[t].left.saturating_sub(ran);
+                    self.tasks[t].wakes_at = Some(self.allowance(t).err().unwrap_or(self.now));
                 } else if self.cpus[cpu].queue.preempt(&self.tasks[t].entity, ran) == Some(Preempt::Now) {
                     self.stop(cpu);
                     self.tasks[t].left = self.tasks[t].left.saturating_sub(ran);
@@ -155,9 +188,13 @@ impl Machine {
             } else if self.cpus[cpu].queue.push_due(now) {
                 self.push(cpu);
             }
-            if self.cpus[cpu].running.is_none()
+            while self.cpus[cpu].running.is_none()
                 && let Some(t) = self.cpus[cpu].queue.take_next()
             {
+                if let Err(until) = self.allowance(t) {
+                    self.tasks[t].wakes_at = Some(until);
+                    continue;
+                }
                 let task = &mut self.tasks[t];
                 task.longest_wait = task.longest_wait.max(self.now - task.became_ready);
                 self.cpus[cpu].running = Some((t, self.now));
@@ -299,4 +336,74 @@ fn a_late_comer_does_not_lock_the_others_out() {
         assert!((got - 1.0 / 3.0).abs() < 0.02, "{got}");
     }
     assert!(m.tasks[late].ran > SECOND * 9 / 10);
+}
+
+/// Two guests with weights 256 and 512 beside Dom0, which is busy now and then, on one CPU.
+#[test]
+fn two_guests_and_dom0_keep_their_weights() {
+    let mut m = Machine::new(1);
+    let dom0 = m.add(256, !0, Some((300_000, 5_000_000)));
+    let light = m.add(256, !0, None);
+    let heavy = m.add(512, !0, None);
+    m.run(20 * SECOND);
+    let rest = 1.0 - m.share(dom0);
+    assert_share(&m, light, rest / 3.0, 0.05);
+    assert_share(&m, heavy, rest * 2.0 / 3.0, 0.05);
+}
+
+#[test]
+fn caps_hold_beside_weights() {
+    let mut m = Machine::new(1);
+    let capped = m.add(512, !0, None);
+    let free = m.add(256, !0, None);
+    m.cap(capped, 30);
+    m.run(20 * SECOND);
+    assert_share(&m, capped, 0.3, 0.05);
+    assert_share(&m, free, 0.7, 0.05);
+}
+
+#[test]
+fn a_cap_above_the_share_takes_nothing_away() {
+    let mut m = Machine::new(1);
+    let capped = m.add(256, !0, None);
+    let other = m.add(256, !0, None);
+    m.cap(capped, 80);
+    m.run(20 * SECOND);
+    assert_share(&m, capped, 0.5, 0.05);
+    assert_share(&m, other, 0.5, 0.05);
+}
+
+#[test]
+fn a_domains_vcpus_share_its_cap() {
+    let mut m = Machine::new(2);
+    let first = m.add(256, !0, None);
+    let second = m.add(256, !0, None);
+    m.tasks[second].domain = m.tasks[first].domain;
+    m.cap(first, 50);
+    m.run(20 * SECOND);
+    let both = m.share(first) + m.share(second);
+    assert!((both - 0.5).abs() < 0.025, "{both}");
+}
+
+#[test]
+fn small_caps_hold_for_guests_that_sleep() {
+    let mut m = Machine::new(1);
+    let capped = m.add(256, !0, Some((2_000_000, 1_000_000)));
+    m.add(256, !0, None);
+    m.cap(capped, 10);
+    m.run(20 * SECOND);
+    assert_share(&m, capped, 0.1, 0.05);
+}
+
+/// One that has long run alone is no debtor of one that comes later.
+#[test]
+fn a_late_comer_does_not_lock_a_lone_one_out() {
+    let mut m = Machine::new(1);
+    let old = m.add(256, !0, None);
+    m.run(20 * SECOND);
+    let (before, late) = (m.tasks[old].ran, m.add(256, !0, None));
+    m.run(2 * SECOND);
+    let got = (m.tasks[old].ran - before) as f64 / (2 * SECOND) as f64;
+    assert!((got - 0.5).abs() < 0.02, "{got}");
+    assert!(m.tasks[old].longest_wait < 20_000_000 && m.tasks[late].longest_wait < 20_000_000);
 }

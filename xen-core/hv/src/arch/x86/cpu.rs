@@ -137,6 +137,12 @@ pub fn invlpg(va: u64) {
     unsafe { asm!("invlpg [{}]", in(reg) va, options(nostack, preserves_flags)) };
 }
 
+/// Writes the cache line at `line` back, which is mapped, and drops it from all caches.
+pub fn flush_line(line: *const u8) {
+    // SAFETY: the caller's pointer is mapped; no memory changes by it.
+    unsafe { asm!("clflush [{}]", in(reg) line, options(nostack, preserves_flags)) };
+}
+
 /// Writes this CPU's caches back and empties them.
 pub fn wbinvd() {
     // SAFETY: writes back what is cached; no memory changes by it.

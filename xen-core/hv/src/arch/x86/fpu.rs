@@ -4,7 +4,7 @@ use super::segment;
 use alloc::alloc::{Layout, alloc_zeroed, dealloc};
 use core::arch::asm;
 use core::arch::x86_64::{__cpuid, __cpuid_count};
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use xen_abi::Errno;
 
 /// Every component the CPU has and we switch (XCR0); 0 where there is no XSAVE.
@@ -12,11 +12,19 @@ static XCR0: AtomicU64 = AtomicU64::new(0);
 /// Bytes of a save area.
 static AREA_SIZE: AtomicU64 = AtomicU64::new(512);
 
+/// MXCSR bits that the CPU has.
+static MXCSR_MASK: AtomicU32 = AtomicU32::new(MXCSR_MINIMUM);
+/// MXCSR bits where the CPU does not say: all but DAZ.
+const MXCSR_MINIMUM: u32 = 0xffbf;
+/// Bytes of the x87 and SSE state, as `fxsave` writes it.
+pub const LEGACY_SIZE: usize = 512;
+
 /// Components handled: x87, SSE, AVX, AVX-512. Others (MPX, PKU) stay off.
 const KNOWN: u64 = 0b1110_0111;
 
 /// Finds what the CPU has; the boot CPU calls it once, after CR4.OSXSAVE is set where there is XSAVE.
 pub fn init() {
+    find_mxcsr_mask();
     if __cpuid(1).ecx & 1 << 26 == 0 {
         return;
     }
@@ -24,6 +32,17 @@ pub fn init() {
     XCR0.store((((leaf.edx as u64) << 32) | leaf.eax as u64) & KNOWN, Ordering::Relaxed);
     set_xcr0(xcr0_all());
     AREA_SIZE.store(__cpuid_count(0xd, 0).ebx as u64, Ordering::Relaxed);
+}
+
+fn find_mxcsr_mask() {
+    #[repr(align(16))]
+    struct Area([u32; LEGACY_SIZE / 4]);
+    let mut area = Area([0; LEGACY_SIZE / 4]);
+    // SAFETY: the area has the size and alignment that the instruction asks for.
+    unsafe { asm!("fxsave64 [{}]", in(reg) &raw mut area, options(nostack, preserves_flags)) };
+    if area.0[7] != 0 {
+        MXCSR_MASK.store(area.0[7], Ordering::Relaxed);
+    }
 }
 
 /// Sets this CPU's registers as at reset: every CPU calls it when it comes up.
@@ -87,6 +106,35 @@ impl FpuArea {
             layout,
             xcr0: AtomicU64::new(1),
         })
+    }
+
+    /// Sets the x87 and SSE state from what `fxsave` wrote somewhere; the rest as after reset. Bits that MXCSR has not
+    /// are dropped: loading them would fault.
+    ///
+    /// # Safety
+    /// No CPU runs the vcpu or holds its state.
+    pub unsafe fn set_legacy(&self, from: &[u8; LEGACY_SIZE]) {
+        const MXCSR: usize = 24;
+        // SAFETY: the area has 576 bytes at least, 512 of state and then the header with the components in use; the
+        // caller vouches that nobody else is at it.
+        unsafe {
+            self.area.copy_from_nonoverlapping(from.as_ptr(), LEGACY_SIZE);
+            let mxcsr = self.area.add(MXCSR).cast::<u32>();
+            mxcsr.write(mxcsr.read() & MXCSR_MASK.load(Ordering::Relaxed));
+            self.area
+                .add(LEGACY_SIZE)
+                .cast::<[u64; 8]>()
+                .write([3, 0, 0, 0, 0, 0, 0, 0]);
+        }
+    }
+
+    /// The x87 and SSE state as `fxsave` writes it.
+    ///
+    /// # Safety
+    /// No CPU runs the vcpu or holds its state.
+    pub unsafe fn legacy(&self, to: &mut [u8; LEGACY_SIZE]) {
+        // SAFETY: the area has 576 bytes at least; the caller vouches that nobody writes to it.
+        unsafe { to.as_mut_ptr().copy_from_nonoverlapping(self.area, LEGACY_SIZE) };
     }
 
     /// XCR0 as the guest set it.

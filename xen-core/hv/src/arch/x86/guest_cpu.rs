@@ -21,11 +21,11 @@ pub struct GuestCpu {
     /// Trap table by vector.
     pub traps: [TrapGate; 256],
     /// Saved data segment selectors: ds, es, fs, gs.
-    selectors: [AtomicU16; 4],
+    pub selectors: [AtomicU16; 4],
     /// Saved FS base.
-    fs_base: AtomicU64,
+    pub fs_base: AtomicU64,
     /// Saved live GS base, and the one that `swapgs` brings.
-    gs_base: [AtomicU64; 2],
+    pub gs_base: [AtomicU64; 2],
     /// DR0 to DR7 as the guest sees them.
     dr: [AtomicU64; 8],
     /// CR0.TS as the guest sees it.

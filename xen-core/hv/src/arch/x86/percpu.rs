@@ -81,6 +81,8 @@ impl Work {
     pub const EVENT: Work = Work(4);
     /// An NMI is due for the current vcpu.
     pub const NMI: Work = Work(8);
+    /// Say that this CPU has nothing in its hands, and free domains that waited for that.
+    pub const QUIESCE: Work = Work(16);
 }
 
 /// This CPU's data.

@@ -34,7 +34,7 @@ impl Memory {
         let mut order = MAX_ORDER;
         while pfn < nr_pages {
             order = order.min((nr_pages - pfn).ilog2());
-            let Ok(mfn) = mm::alloc::alloc_domain_pages(domain, order, 0, 0) else {
+            let Ok(mfn) = mm::pages::alloc_first_pages(domain, order) else {
                 order = order.checked_sub(1).ok_or(BuildError::NoMemory("Dom0"))?;
                 continue;
             };

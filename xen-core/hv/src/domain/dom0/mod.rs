@@ -11,10 +11,11 @@ mod tables;
 
 pub use error::BuildError;
 
-use super::{Domain, Vcpu};
+use super::{Config, Domain, Vcpu};
 use crate::boot::{self, Module};
-use crate::mm::frame::{Mfn, Type, get_page_type};
+use crate::mm::frame::{Mfn, Type};
 use crate::mm::layout::MAX_VCPUS;
+use crate::mm::typing::{self, Budget, Fail};
 use crate::{event, mm, sched};
 use alloc::sync::Arc;
 use image::Kernel;
@@ -42,7 +43,8 @@ pub fn build() -> Result<Arc<Domain>, BuildError> {
     let vcpus = vcpu_count();
     // No limit was asked for: as on Xen, the largest number of pages that fits 32 bits.
     let max_pages = sizes.max_pages.unwrap_or(u32::MAX.into());
-    let domain = super::create(DOM0, true, vcpus, max_pages).map_err(|e| BuildError::Failed("creating Dom0", e))?;
+    let domain =
+        super::create(DOM0, &Config::hardware(vcpus, max_pages)).map_err(|e| BuildError::Failed("creating Dom0", e))?;
     for id in 0..vcpus {
         domain
             .add_vcpu(id)
@@ -108,17 +110,15 @@ fn start_vcpu(domain: &Domain, memory: &Memory, kernel: &Kernel, layout: &Layout
     let vcpu: &'static Vcpu = domain.vcpu(0).ok_or(BuildError::NoMemory("its first vcpu"))?;
     let context = start::first_context(kernel, layout, root);
     super::vcpu_initialise(vcpu, &context).map_err(|e| BuildError::Failed("starting its first vcpu", e))?;
+    super::set_upcall_mask(vcpu, 1);
     sched::up(vcpu);
     Ok(())
 }
 
 /// Pins the L4 table: the guest unpins it when it has its own.
 fn pin(domain: &Domain, root: Mfn) -> Result<(), Errno> {
-    let table = get_page_type(root, domain, Type::L4)?;
-    if !cells::pin(table.info()) {
-        return Err(Errno::EBUSY);
-    }
+    let table = typing::ram(root.0)?;
+    typing::acquire(table, Type::L4, domain, false, &mut Budget::unlimited()).map_err(Fail::errno)?;
     // The use is the pin's now.
-    table.into_raw();
-    Ok(())
+    if cells::pin(table) { Ok(()) } else { Err(Errno::EBUSY) }
 }

@@ -1,17 +1,15 @@
 //! `exchange`: frames given up against as many of another shape, for memory that devices can use.
 
-use super::super::mmu_update::named_domain;
+use super::super::mmu_update::living_domain;
 use super::super::{Outcome, Stop, preempt_needed};
 use super::reservation::{address_bits, max_order};
 use crate::domain::{Domain, Vcpu};
 use crate::guest::GuestPtr;
-use crate::mm::frame::{self, Owner};
-use crate::mm::{Mfn, alloc, m2p};
+use crate::mm::{Mfn, alloc, m2p, pages};
 use alloc_crate::vec::Vec;
 use core::mem::offset_of;
 use xen_abi as abi;
 use xen_abi::Errno;
-use xen_logic::frame::cells;
 
 extern crate alloc as alloc_crate;
 
@@ -32,7 +30,7 @@ pub(super) fn exchange(cur: &'static Vcpu, args: &[u64; 6]) -> Outcome {
     let argument = GuestPtr::<abi::xen_memory_exchange>::new(args[1]);
     let request = argument.read()?;
     let chunk = shape(cur, &request)?;
-    let domain = named_domain(cur, request.r#in.domid)?;
+    let domain = living_domain(cur, request.r#in.domid)?;
     let report = GuestPtr::<u64>::new(args[1] + offset_of!(abi::xen_memory_exchange, nr_exchanged) as u64);
     let (first, last) = (
         request.nr_exchanged / chunk.in_extents,
@@ -103,14 +101,17 @@ fn one(chunk: &Chunk, at: u64, request: &abi::xen_memory_exchange, domain: &Doma
     let room = chunk.out_extents as usize;
     fresh.blocks.try_reserve_exact(room).map_err(|_| Errno::ENOMEM)?;
     for _ in 0..chunk.out_extents {
-        let block = alloc::alloc_uncharged(chunk.out_order, chunk.out_bits, alloc::RESERVE);
+        let block = pages::alloc_in_exchange(domain, chunk.out_order, chunk.out_bits);
         fresh.blocks.push(block.ok_or(Errno::ENOMEM)?);
     }
     // From here on it is done, whatever the guest's list does.
     stolen.free();
     let mut result = Ok(());
-    for (n, mfn) in fresh.hand_over(domain).into_iter().enumerate() {
-        result = result.and(place(take.at(n as u64), mfn, chunk.out_order));
+    for (n, mfn) in core::mem::take(&mut fresh.blocks).into_iter().enumerate() {
+        let given = pages::assign_block(mfn, chunk.out_order, domain);
+        result = result
+            .and(given)
+            .and_then(|()| place(take.at(n as u64), mfn, chunk.out_order));
     }
     result
 }
@@ -132,27 +133,21 @@ struct Stolen<'a> {
 
 impl Stolen<'_> {
     fn steal(&mut self, mfn: Mfn) -> Result<(), Errno> {
-        let info = frame::info(mfn).ok_or(Errno::EINVAL)?;
-        if info.owner() != Owner::domain(self.domain.id) || !cells::steal(info) {
-            return Err(Errno::EINVAL);
-        }
-        if info.owner() != Owner::domain(self.domain.id) {
-            // It changed hands in between: it is whoever's it was.
-            alloc::return_stolen(mfn);
-            return Err(Errno::EINVAL);
-        }
+        pages::steal(mfn, self.domain)?;
         self.frames.push(mfn);
         Ok(())
     }
 
     fn free(&mut self) {
-        self.frames.drain(..).for_each(alloc::free_stolen);
+        self.frames
+            .drain(..)
+            .for_each(|mfn| pages::free_stolen(mfn, self.domain));
     }
 }
 
 impl Drop for Stolen<'_> {
     fn drop(&mut self) {
-        self.frames.drain(..).for_each(alloc::return_stolen);
+        self.frames.drain(..).for_each(pages::return_stolen);
     }
 }
 
@@ -160,15 +155,6 @@ impl Drop for Stolen<'_> {
 struct Fresh {
     blocks: Vec<Mfn>,
     order: u32,
-}
-
-impl Fresh {
-    fn hand_over(&mut self, domain: &Domain) -> Vec<Mfn> {
-        self.blocks
-            .iter()
-            .for_each(|mfn| alloc::assign_block(*mfn, self.order, domain));
-        core::mem::take(&mut self.blocks)
-    }
 }
 
 impl Drop for Fresh {

@@ -1,18 +1,14 @@
 //! What the machine's memory looks like.
 
-use super::super::{Outcome, Stop};
-use crate::boot;
+use super::super::Outcome;
 use crate::domain::{Domain, Vcpu};
 use crate::event;
 use crate::guest::GuestPtr;
-use crate::irq;
 use crate::mm::frame;
-use crate::mm::layout::{M2P_RO, M2P_RO_END, PAGE_SIZE};
-use crate::mm::{Mfn, m2p};
+use crate::mm::layout::{M2P_RO, M2P_RO_END};
+use crate::mm::m2p;
 use xen_abi as abi;
 use xen_abi::Errno;
-use xen_logic::e820::Map;
-use zerocopy::{Immutable, IntoBytes, KnownLayout};
 
 /// `maximum_ram_page`: the last frame of RAM.
 pub(super) fn maximum_ram_page() -> u64 {
@@ -56,56 +52,4 @@ pub(super) fn machphys_mfn_list(cur: &Vcpu, at: u64) -> Outcome {
     request.nr_extents = count as u32;
     argument.write(&request)?;
     Ok(0)
-}
-
-/// An entry as BIOSes and this interface have it.
-#[derive(Clone, Copy, IntoBytes, Immutable, KnownLayout, zerocopy::FromBytes)]
-#[repr(C, packed)]
-struct E820Entry {
-    addr: u64,
-    size: u64,
-    kind: u32,
-}
-
-/// `machine_memory_map`: the firmware's map, with device frames that the caller may not map as reserved.
-pub(super) fn machine_memory_map(cur: &Vcpu, at: u64) -> Outcome {
-    if !cur.domain().privileged {
-        return Err(Errno::EPERM.into());
-    }
-    let argument = GuestPtr::<abi::xen_memory_map>::new(at);
-    let mut request = argument.read()?;
-    let map = with_denied(boot::memory_map(), cur.domain());
-    let (room, list) = (request.nr_entries as usize, GuestPtr::<E820Entry>::new(request.buffer));
-    if request.nr_entries < 1 {
-        return Err(Stop::Errno(Errno::EINVAL));
-    }
-    let mut written = 0;
-    for range in map.ranges().iter().take(room) {
-        let entry = E820Entry {
-            addr: range.start,
-            size: range.end - range.start,
-            kind: range.kind.0,
-        };
-        list.at(written).write(&entry)?;
-        written += 1;
-    }
-    request.nr_entries = written as u32;
-    argument.write(&request)?;
-    Ok(0)
-}
-
-/// Device addresses below this are looked at: local APICs and IO-APICs are there.
-const DEVICES_END: u64 = 1 << 32;
-
-fn with_denied(map: &Map, domain: &Domain) -> Map {
-    let mut result = map.clone();
-    irq::each_denied_iomem(domain, Mfn(0), Mfn(DEVICES_END / PAGE_SIZE - 1), |first, last| {
-        let range = xen_logic::e820::Range {
-            start: first.maddr(),
-            end: last.maddr() + PAGE_SIZE,
-            kind: xen_logic::e820::Kind::RESERVED,
-        };
-        result.insert(range);
-    });
-    result
 }

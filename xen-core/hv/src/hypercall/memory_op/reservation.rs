@@ -1,13 +1,13 @@
 //! More or fewer frames for a domain: `increase_reservation`, `populate_physmap`, `decrease_reservation`.
 
-use super::super::mmu_update::{DomainRef, named_domain};
+use super::super::mmu_update::{DomainRef, living_domain};
 use super::super::{Outcome, Stop, preempt_needed};
 use super::again;
 use crate::domain::{Domain, Vcpu};
 use crate::guest::GuestPtr;
 use crate::mm::frame::{self, Type};
 use crate::mm::typing::{self, Budget, Fail};
-use crate::mm::{Mfn, alloc, m2p};
+use crate::mm::{Mfn, m2p, pages};
 use xen_abi as abi;
 use xen_abi::Errno;
 use xen_logic::frame::cells;
@@ -62,7 +62,7 @@ pub(super) fn change(cur: &'static Vcpu, command: u32, start: u64, args: &[u64; 
     if order > max_order(cur) {
         return Ok(start);
     }
-    let domain = named_domain(cur, request.domid)?;
+    let domain = living_domain(cur, request.domid)?;
     let list = List {
         domain,
         extents: GuestPtr::new(request.extent_start),
@@ -91,13 +91,11 @@ pub(super) fn change(cur: &'static Vcpu, command: u32, start: u64, args: &[u64; 
 }
 
 impl List {
-    fn alloc(&self) -> Option<Mfn> {
-        alloc::alloc_domain_pages(&self.domain, self.order, self.bits, alloc::RESERVE).ok()
-    }
-
     /// New frames, with no place in the guest's memory yet.
     fn increase(&self, at: u64) -> Step {
-        let Some(mfn) = self.alloc() else { return Step::End };
+        let Ok(mfn) = pages::alloc_domain_pages(&self.domain, self.order, self.bits) else {
+            return Step::End;
+        };
         if !self.extents.is_null() && self.extents.at(at).write(&mfn.0).is_err() {
             return Step::End;
         }
@@ -109,10 +107,9 @@ impl List {
         let Ok(gpfn) = self.extents.at(at).read() else {
             return Step::End;
         };
-        let Some(mfn) = self.alloc() else { return Step::End };
-        for n in 0..1 << self.order {
-            m2p::set(Mfn(mfn.0 + n), gpfn.wrapping_add(n));
-        }
+        let Ok(mfn) = pages::populate_for(&self.domain, gpfn, self.order, self.bits) else {
+            return Step::End;
+        };
         match self.extents.at(at).write(&mfn.0) {
             Ok(()) => Step::Done,
             Err(_) => Step::End,

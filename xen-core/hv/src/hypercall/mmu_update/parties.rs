@@ -52,6 +52,19 @@ pub fn named_domain(cur: &Vcpu, id: u16) -> Result<DomainRef, Errno> {
     domain::find(id).map(DomainRef::Other).ok_or(Errno::ESRCH)
 }
 
+/// The domain that a caller names, as [`named_domain`], to give it something: it must not be dying, or what it gets
+/// could come after it has been taken apart.
+///
+/// # Errors
+/// `EPERM`, or `ESRCH` if there is no such domain, or it is dying.
+#[inline]
+pub fn living_domain(cur: &Vcpu, id: u16) -> Result<DomainRef, Errno> {
+    match named_domain(cur, id)? {
+        DomainRef::Other(domain) if domain.is_dying() => Err(Errno::ESRCH),
+        domain => Ok(domain),
+    }
+}
+
 /// Owners of tables and of frames.
 pub(super) struct Parties {
     tables: DomainRef,
@@ -65,18 +78,26 @@ enum Frames {
 
 impl Parties {
     /// Decodes the last argument: the owner of the frames below, that of the tables above (0: the caller).
+    ///
+    /// # Errors
+    /// `EPERM` where the caller may not, or where a domain that has no rights over the frames' owner would get them
+    /// into its tables; `ESRCH`.
     #[inline]
     pub(super) fn find(cur: &'static Vcpu, word: u64) -> Result<Self, Errno> {
         let (frames, tables) = (word as u16, (word >> 16) as u16);
         let tables = match tables {
             0 => DomainRef::Own(cur.domain()),
-            id => named_domain(cur, id - 1)?,
+            id => living_domain(cur, id - 1)?,
         };
         let frames = match frames {
             abi::DOMID_IO => Frames::Special(Owner::IO),
             abi::DOMID_XEN if cur.domain().privileged => Frames::Special(Owner::XEN),
             id => Frames::Domain(named_domain(cur, id)?),
         };
+        let own_frames = matches!(&frames, Frames::Domain(domain) if domain.id == tables.id);
+        if !tables.privileged && !own_frames && !matches!(frames, Frames::Special(Owner::IO)) {
+            return Err(Errno::EPERM);
+        }
         Ok(Self { tables, frames })
     }
 

@@ -1,9 +1,10 @@
 //! `rdmsr` and `wrmsr`: what `xen_logic::msr` says, done.
 
 use super::control::set_pair;
-use super::{Emulated, Executed, Flow, cpuid};
+use super::{Emulated, Executed, Flow};
 use crate::arch::x86::regs::UserRegs;
 use crate::arch::x86::{cpu, guest_tsc, segment};
+use crate::cpuid;
 use crate::domain::{Domain, Vcpu};
 use crate::mm::Mfn;
 use crate::mm::frame::{self, Type};
@@ -64,8 +65,11 @@ pub(super) fn wrmsr(cur: &'static Vcpu, regs: &mut UserRegs) -> Executed {
     Ok(Flow::Next)
 }
 
-/// Writes the stubs into a frame that the domain can write to.
-fn fill_hypercall_page(domain: &Domain, mfn: u64) -> Result<(), Errno> {
+/// Writes the stubs of hypercalls into a frame that the domain can write to.
+///
+/// # Errors
+/// As [`frame::get_page_type`].
+pub fn fill_hypercall_page(domain: &Domain, mfn: u64) -> Result<(), Errno> {
     let frame = frame::get_page_type(Mfn(mfn), domain, Type::Writable)?;
     let mut page = [0; 4096];
     hypercall_page::fill(&mut page);
