@@ -1,0 +1,56 @@
+//! What the store says of the two ends of a device.
+
+use anyhow::Result;
+use serde::Serialize;
+use xenctrl::DomId;
+use xenstore_client::Store;
+
+use super::{Class, Device};
+
+/// The two ends of a device.
+#[derive(Clone, Debug, Serialize)]
+pub struct Ends {
+    /// The domain that serves it.
+    pub backend_id: DomId,
+    /// The domain that uses it.
+    pub frontend_id: DomId,
+    /// State of the frontend; -1 where it has none.
+    pub state: i64,
+    /// Port of the frontend, -1 where it has none or several.
+    pub event_channel: i64,
+    /// Grants of its rings: one for a disk, transmit and receive for an interface.
+    pub ring_ref: Vec<i64>,
+    /// Directory of the backend.
+    pub backend_path: String,
+}
+
+impl Ends {
+    /// A node of the backend, empty where it is missing.
+    pub fn backend_value(&self, store: &mut impl Store, name: &str) -> Result<String> {
+        Ok(store
+            .read_optional(&format!("{}/{name}", self.backend_path))?
+            .unwrap_or_default())
+    }
+}
+
+/// Reads both ends of `device`.
+pub fn ends(store: &mut impl Store, device: &Device) -> Result<Ends> {
+    let frontend = device.frontend();
+    let mut number = |name: &str| -> Result<i64> {
+        let text = store.read_optional(&format!("{frontend}/{name}"))?;
+        Ok(text.and_then(|text| text.parse().ok()).unwrap_or(-1))
+    };
+    let rings: &[&str] = if device.class == Class::Vif {
+        &["tx-ring-ref", "rx-ring-ref"]
+    } else {
+        &["ring-ref"]
+    };
+    Ok(Ends {
+        backend_id: device.backend_domid,
+        frontend_id: device.domid,
+        state: number("state")?,
+        event_channel: number("event-channel")?,
+        ring_ref: rings.iter().map(|name| number(name)).collect::<Result<_>>()?,
+        backend_path: device.backend(),
+    })
+}

@@ -1,0 +1,132 @@
+//! Carrying out what was decided, one domain at a time, each under its lock.
+
+use anyhow::{Context, Result};
+use xenctrl::DomId;
+use xenstore_client::{Client, Store};
+use xl_config::Uuid;
+
+use super::decide::{Decision, decide};
+use super::remove_stale_locks;
+use crate::life::create::{Request, create, create_locked};
+use crate::life::devices::remove;
+use crate::life::layout::{domain_path, vm_path};
+use crate::life::record::{BuildLock, Record, Stage, boot_id};
+use crate::life::teardown::{find, tear_down};
+use crate::life::{DEVICE_TIME, Tools, random};
+use crate::lookup;
+
+/// Looks at every domain that is remembered. What fails is told, and tried again at the next look.
+pub fn look_after_all(tools: Tools<'_>, store: &mut Client) {
+    let records = match tools.records.all() {
+        Ok(records) => records,
+        Err(error) => return eprintln!("xlr supervise: {error:#}"),
+    };
+    for record in records {
+        if let Err(error) = look_after(tools, store, record.uuid) {
+            eprintln!("xlr supervise: {}: {error:#}", record.config.name);
+        }
+    }
+    remove_stale_locks(tools.records);
+}
+
+fn look_after(tools: Tools<'_>, store: &mut Client, uuid: Uuid) -> Result<()> {
+    // Whoever holds the lock is at work on the domain, and letting go of it wakes us.
+    let Some(lock) = tools.records.lock(uuid)? else {
+        return Ok(());
+    };
+    let Some(record) = tools.records.load(uuid)? else {
+        lock.release();
+        return Ok(());
+    };
+    let domain = find(tools.hypervisor, uuid)?;
+    let decision = decide(&record, domain.as_ref(), &boot_id());
+    if decision != Decision::Leave {
+        let number = record
+            .domid
+            .map_or_else(String::new, |domid| format!(" (domain {domid})"));
+        let reason = domain.and_then(|info| info.shutdown);
+        let reason = reason.map_or_else(String::new, |reason| format!(" after {reason:?}"));
+        eprintln!("xlr supervise: {}{number}: {decision:?}{reason}", record.config.name);
+    }
+    match decision {
+        Decision::Leave => {}
+        Decision::Forget => tools.records.remove(uuid)?,
+        Decision::TakeAway => {
+            tear_down(tools, store, uuid, record.domid)?;
+            tools.records.remove(uuid)?;
+        }
+        Decision::Preserve => preserve(tools, store, record)?,
+        Decision::RenameRestart => rename_restart(tools, store, record)?,
+        Decision::Restart => return restart(tools, store, record, lock),
+    }
+    lock.release();
+    Ok(())
+}
+
+fn preserve(tools: Tools<'_>, store: &mut Client, mut record: Record) -> Result<()> {
+    record.stage = Stage::Preserved;
+    tools.records.save(&record)?;
+    if let Some(domid) = record.domid {
+        release_devices(store, domid)?;
+    }
+    Ok(())
+}
+
+/// A domain that is kept for examination no longer needs its devices; its successor may.
+fn release_devices(store: &mut Client, domid: DomId) -> Result<()> {
+    let devices = remove::devices_of(store, domid)?;
+    remove::take_away(store, &devices, DEVICE_TIME)
+}
+
+fn restart(tools: Tools<'_>, store: &mut Client, mut record: Record, lock: BuildLock) -> Result<()> {
+    let uuid = record.uuid;
+    record.stage = Stage::Restarting;
+    tools.records.save(&record)?;
+    tear_down(tools, store, uuid, record.domid)?;
+    let request = request_of(record);
+    let created = create_locked(tools, store, request, lock);
+    if created.is_err() {
+        // It will not succeed by itself: what is left is told, and not tried for ever.
+        tools.records.remove(uuid)?;
+    }
+    created.map(drop).context("it cannot be made again")
+}
+
+fn request_of(record: Record) -> Request {
+    let mut config = record.next_config.unwrap_or(record.config);
+    config.uuid = Some(record.uuid);
+    Request {
+        config,
+        source: record.source,
+        paused: false,
+    }
+}
+
+fn rename_restart(tools: Tools<'_>, store: &mut Client, mut record: Record) -> Result<()> {
+    let successor = record.clone();
+    let domid = record.domid.context("it has no number")?;
+    record.config.name = free_name(tools, store, &record.config.name)?;
+    record.stage = Stage::Preserved;
+    store.transaction(|store| {
+        store.write(&format!("{}/name", domain_path(domid)), &record.config.name)?;
+        store.write(&format!("{}/name", vm_path(record.uuid)), &record.config.name)
+    })?;
+    tools.records.save(&record)?;
+    release_devices(store, domid)?;
+    let mut request = request_of(successor);
+    request.config.uuid = Some(random::uuid()?);
+    create(tools, store, request)
+        .map(drop)
+        .context("its successor cannot be made")
+}
+
+/// `name-1` or the next that is free, as xl names them.
+fn free_name(tools: Tools<'_>, store: &mut Client, name: &str) -> Result<String> {
+    for number in 1..u32::MAX {
+        let candidate = format!("{name}-{number}");
+        if lookup::by_name(tools.hypervisor, store, &candidate)?.is_none() {
+            return Ok(candidate);
+        }
+    }
+    anyhow::bail!("all names after {name} are taken")
+}

@@ -1,0 +1,30 @@
+//! `xlr`, the toolstack: one command line for everything a person does to domains from Dom0.
+//!
+//! Commands, options, output columns and exit codes are xl's where both have them.
+#![allow(unreachable_pub, reason = "a program's modules speak to each other only")]
+
+mod cli;
+mod commands;
+mod console;
+mod context;
+mod failure;
+mod life;
+mod lookup;
+mod top;
+mod view;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let cli = match cli::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return failure::report_usage(&error),
+    };
+    let mut context = context::Context::new(cli.global);
+    match commands::run(cli.command, &mut context) {
+        Ok(code) => code,
+        Err(error) => failure::report(&error),
+    }
+}

@@ -1,0 +1,31 @@
+//! Linux's doors to the hypervisor, each behind a safe type: hypercalls, foreign memory, event channels, grants, the
+//! ring between Dom0's kernel and xenstored. Beside them the few other calls of Linux that need unsafe code, so that
+//! no other tool has any: file mappings, loop devices, network interfaces.
+//!
+//! Memory that somebody else may write to at any time (a guest, the kernel, another process) is only ever seen
+//! through [`Mapping`], which copies or uses atomics: no Rust reference to its bytes exists.
+#![allow(unsafe_code)]
+
+mod device;
+mod event_channel;
+mod foreign;
+mod grant_alloc;
+mod grant_map;
+mod hypercall;
+mod loop_device;
+mod mapping;
+mod net_device;
+mod xenbus_backend;
+
+pub use event_channel::{EventChannel, Port};
+pub use foreign::Resource;
+pub use grant_alloc::{GrantAlloc, GrantedPages};
+pub use grant_map::{CopySegment, GrantDevice, GrantMap, Local};
+pub use hypercall::{Arg, Block, Privcmd};
+pub use loop_device::{LoopControl, LoopOptions};
+pub use mapping::{Mapping, PAGE_SIZE};
+pub use net_device::NetDevices;
+pub use xenbus_backend::XenbusBackend;
+
+/// A domain's number.
+pub type DomId = u16;

@@ -1,0 +1,87 @@
+//! What the daemon needs of the machine below it: domains' rings, event channels, and who is alive.
+
+use std::io;
+use std::ops::Deref;
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use privcmd::Mapping;
+
+mod files;
+mod live;
+
+pub use files::Files;
+pub use live::Live;
+
+/// A mapped ring page.
+pub type Page = Box<dyn Deref<Target = Mapping>>;
+
+/// What is known of a domain.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct State {
+    /// It has shut down or crashed.
+    pub shutdown: bool,
+    /// It is being taken apart.
+    pub dying: bool,
+}
+
+/// The hypervisor as the daemon sees it.
+pub trait Host {
+    /// A domain's state; none where there is no such domain.
+    fn state(&self, domain: u16) -> Option<State>;
+    /// Maps the page that a domain shares with the daemon; `frame` is where its builder says it is.
+    fn map_ring(&self, domain: u16, frame: u64) -> io::Result<Page>;
+    /// Maps Dom0's own page and names the kernel's port; none where there is no such kernel.
+    fn own_ring(&self) -> io::Result<Option<(Page, u32)>>;
+    /// Binds to a port that a domain made for the daemon.
+    fn bind(&self, domain: u16, port: u32) -> io::Result<u32>;
+    /// Closes a port.
+    fn unbind(&self, port: u32);
+    /// Sends an event.
+    fn notify(&self, port: u32);
+    /// Appends the ports that have events, and lets them report again.
+    fn take_events(&self, ports: &mut Vec<u32>) -> io::Result<()>;
+    /// What to wait at for events.
+    fn events(&self) -> Option<BorrowedFd<'_>>;
+    /// The port that tells of domains that shut down or end.
+    fn exit_port(&self) -> Option<u32>;
+}
+
+/// A machine without a hypervisor: nobody but domain 0, over sockets.
+pub struct Nothing;
+
+impl Host for Nothing {
+    fn state(&self, domain: u16) -> Option<State> {
+        (domain == 0).then_some(State {
+            shutdown: false,
+            dying: false,
+        })
+    }
+    fn map_ring(&self, _: u16, _: u64) -> io::Result<Page> {
+        Err(io::ErrorKind::NotFound.into())
+    }
+    fn own_ring(&self) -> io::Result<Option<(Page, u32)>> {
+        Ok(None)
+    }
+    fn bind(&self, _: u16, _: u32) -> io::Result<u32> {
+        Err(io::ErrorKind::NotFound.into())
+    }
+    fn unbind(&self, _: u32) {}
+    fn notify(&self, _: u32) {}
+    fn take_events(&self, _: &mut Vec<u32>) -> io::Result<()> {
+        Ok(())
+    }
+    fn events(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+    fn exit_port(&self) -> Option<u32> {
+        None
+    }
+}
+
+/// What of a host outlives the program: the open event channels, if there are any.
+pub struct Inherited {
+    /// The event channel device, with its bindings.
+    pub events: OwnedFd,
+    /// See [`Host::exit_port`].
+    pub exit_port: u32,
+}
