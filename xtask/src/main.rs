@@ -3,6 +3,7 @@
 
 mod bench;
 mod command;
+mod demo;
 mod dom0;
 mod gdb;
 mod guest_program;
@@ -55,6 +56,11 @@ enum Sub {
   cargo xtask run --gdb                             waits for `cargo xtask gdb`
   cargo xtask run -- -device nvme,drive=d0          anything for QEMU stands behind --")]
     Run(Box<run::RunArgs>),
+    /// Boot, create a Linux guest, use it, shut it down, and show each step
+    #[command(after_help = "Examples:
+  cargo xtask demo             on Paravane
+  cargo xtask demo --hv xen    the same tools on stock Xen")]
+    Demo(demo::DemoArgs),
     /// Build the hypervisor's image and check what is promised of it
     #[command(after_help = "Examples:
   cargo xtask build    target/paravane/paravane.elf for loaders, paravane.elf64 for debuggers")]
@@ -102,6 +108,7 @@ fn main() -> ExitCode {
     let over = &cli.over;
     let result = match cli.command {
         Sub::Setup => setup::setup(over).map(|()| ExitCode::SUCCESS),
+        Sub::Demo(args) => demo::demo(&args, over),
         Sub::Build => image::report().map(|()| ExitCode::SUCCESS),
         Sub::Gdb(args) => gdb::gdb(&args),
         Sub::Lint => lint::lint().map(|()| ExitCode::SUCCESS),

@@ -37,9 +37,12 @@ pub struct RunArgs {
     /// A raw disk image, given to Dom0 as a virtio disk (/dev/vda)
     #[arg(long, value_name = "FILE")]
     pub disk: Vec<PathBuf>,
-    /// A file to put into Dom0's RAM disk, below /paravane
-    #[arg(long, value_name = "FILE")]
-    pub add: Vec<PathBuf>,
+    /// A file to put into Dom0's RAM disk: below /paravane, or at PATH
+    #[arg(long, visible_alias = "with", value_name = "FILE[:PATH]")]
+    pub add: Vec<String>,
+    /// Dom0 without its tools: no daemons, no bridge, no guest to start
+    #[arg(long = "no-tools", action = clap::ArgAction::SetFalse)]
+    pub tools: bool,
     /// More for Dom0's command line
     #[arg(long, value_name = "WORDS", default_value = "", allow_hyphen_values = true)]
     pub append: String,
@@ -64,7 +67,7 @@ pub struct RunArgs {
     /// End the machine after this many seconds (default: 300 where no terminal is attached)
     #[arg(long, value_name = "SECONDS")]
     pub limit: Option<u64>,
-    /// Another multiboot hypervisor, or `none` for Linux alone
+    /// Another multiboot hypervisor; `xen` is Debian's stock Xen, `none` is Linux alone
     #[arg(long, value_name = "FILE")]
     pub hv: Option<PathBuf>,
     /// Further arguments for QEMU
@@ -73,7 +76,7 @@ pub struct RunArgs {
 }
 
 impl RunArgs {
-    /// What clap gives for an empty command line.
+    /// What clap gives for `--no-tools`.
     pub fn plain() -> Self {
         Self {
             exec: None,
@@ -82,6 +85,7 @@ impl RunArgs {
             cpu: "max,-smap".to_owned(),
             disk: Vec::new(),
             add: Vec::new(),
+            tools: false,
             append: String::new(),
             hv_append: String::new(),
             gdb: false,
@@ -126,6 +130,7 @@ pub fn machine(args: &RunArgs, over: &Overrides, additions: &Additions, scratch:
         Boot::Bare
     } else {
         let hv = match &args.hv {
+            Some(name) if name.as_os_str() == "xen" => setup::xen::find()?,
             Some(file) => file.clone(),
             None => image::up_to_date()?.elf32,
         };
@@ -174,23 +179,39 @@ pub fn machine(args: &RunArgs, over: &Overrides, additions: &Additions, scratch:
     Ok(machine)
 }
 
+/// What `--add FILE[:PATH]` puts into the RAM disk, by which name.
+fn added(word: &str) -> Result<(String, Vec<u8>)> {
+    let (file, name) = match word.split_once(":/") {
+        Some((file, path)) => (Path::new(file), format!("/{path}")),
+        None => {
+            let file = Path::new(word);
+            let name = file
+                .file_name()
+                .with_context(|| format!("--add {word}: names no file"))?;
+            (file, name.to_string_lossy().into_owned())
+        }
+    };
+    Ok((name, workspace::read(file)?))
+}
+
 /// `cargo xtask run`.
 pub fn run(args: &RunArgs, over: &Overrides) -> Result<ExitCode> {
+    run_with(args, over, Vec::new())
+}
+
+/// The same, with further files for Dom0.
+pub fn run_with(args: &RunArgs, over: &Overrides, mut files: Vec<(String, Vec<u8>)>) -> Result<ExitCode> {
     let scratch = Scratch::new()?;
     let mark = fresh_mark();
     let command = args.exec.clone().map(|command| (command, mark.clone()));
-    let mut additions = Additions {
-        command,
-        ..Additions::default()
-    };
-    for file in &args.add {
-        let name = file
-            .file_name()
-            .context("--add needs a file")?
-            .to_string_lossy()
-            .into_owned();
-        additions.files.push((name, workspace::read(file)?));
+    for word in &args.add {
+        files.push(added(word)?);
     }
+    let additions = Additions {
+        command,
+        files,
+        tools: args.tools,
+    };
     let mut machine = machine(args, over, &additions, scratch.path())?;
     if args.trace.is_some() {
         // The machine stays paused at its end, so that its memory can still be read.

@@ -1,6 +1,7 @@
 //! Load for Dom0 that checks its own results: `dom0-load [ROUNDS] [LOAD…]`. Each load prints `NAME: ok` or says what
 //! was wrong; the exit status is the number of loads that failed. `dom0-load --counters reset|NAME` and
-//! `dom0-load --memory` ask the hypervisor, for the benchmarks.
+//! `dom0-load --memory` ask the hypervisor, for the benchmarks; `--resources` and
+//! `--cpu-time DOMAIN` ask it for the tests of guests; `--store PID NODES` measures xenstored.
 #![allow(unsafe_code, reason = "system calls and registers are what is tested")]
 
 mod arch;
@@ -9,6 +10,7 @@ mod fpu;
 mod hypervisor;
 mod memory;
 mod signal;
+mod store;
 mod system;
 mod threads;
 mod timer;
@@ -35,6 +37,9 @@ fn main() -> ExitCode {
         ["--exit", status] => return ExitCode::from(status.parse::<u8>().unwrap_or(u8::MAX)),
         ["--counters", word] => Some(hypervisor::counters(word)),
         ["--memory"] => Some(hypervisor::memory()),
+        ["--store", pid, nodes] => Some(store::bench(pid, nodes)),
+        ["--cpu-time", domain] => Some(hypervisor::cpu_time(domain)),
+        ["--resources"] => Some(hypervisor::resources()),
         _ => None,
     };
     match asked {

@@ -42,6 +42,7 @@ pub fn kept_memory(bench: &Bench, system: System) -> Result<f64> {
     let program = workspace::read(&guest_program::dom0_load()?)?;
     let command = Some(("/paravane/dom0-load --memory".to_owned(), mark.clone()));
     let additions = Additions {
+        tools: false,
         command,
         files: vec![("dom0-load".to_owned(), program)],
     };
@@ -59,11 +60,17 @@ pub fn kept_memory(bench: &Bench, system: System) -> Result<f64> {
     }
 }
 
-/// Instructions by path: what the kernel `bench-null` counts, by name.
+/// Instructions by path: what the kernels `bench-null` and `bench-guest` count, by name.
 pub fn micro(bench: &Bench, system: System) -> Result<Vec<(String, f64)>> {
+    let mut values = counted(bench, system, "bench-null")?;
+    values.extend(counted(bench, system, "bench-guest")?);
+    Ok(values)
+}
+
+fn counted(bench: &Bench, system: System, kernel: &str) -> Result<Vec<(String, f64)>> {
     let scratch = Scratch::new()?;
     let mut machine = bench.machine(system, &Additions::default(), scratch.path())?;
-    machine.kernel = Some((guest_program::kernel("bench-null")?, String::new()));
+    machine.kernel = Some((guest_program::kernel(kernel)?, String::new()));
     machine.initrd = None;
     machine.icount = true;
     let guest = Guest::start(&mut machine.command())?;

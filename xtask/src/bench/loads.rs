@@ -77,8 +77,9 @@ pub fn with_length(text: &str, length: u32) -> String {
     text.replace("{n}", &length.to_string())
 }
 
-/// The script: each load runs once to warm up and once to be measured; counters are read outside of the measured time.
-pub fn script(factors: &Factors, counters: bool) -> String {
+/// The script: each load runs once to warm up and `samples` times to be measured; counters are read outside of the
+/// measured time, those of the last run.
+pub fn script(factors: &Factors, samples: u32, counters: bool) -> String {
     let mut text = String::from(
         "read -r up rest < /proc/uptime\nread -r cpu user nice system idle iowait rest < /proc/stat\n\
          echo \"UP $up $idle $iowait\"\nexport PATH=/usr/bin:/bin:/usr/sbin:/sbin\ncd /root\n",
@@ -88,9 +89,12 @@ pub fn script(factors: &Factors, counters: bool) -> String {
     } else {
         text += "count() { :; }\n";
     }
-    text += "b() { local n=$1 t0 t1; shift; \"$@\" >/tmp/out 2>&1; count reset; t0=$(date +%s%N); \
-             \"$@\" >/tmp/out 2>&1 || echo \"BENCH $n failed: $(tail -n 1 /tmp/out)\"; \
-             t1=$(date +%s%N); count $n; echo \"BENCH $n $(((t1 - t0) / 1000))\"; }\n";
+    text += &format!(
+        "b() {{ local n=$1 t0 t1 i; shift; \"$@\" >/tmp/out 2>&1\n\
+         for i in $(seq {samples}); do count reset; t0=$(date +%s%N)\n\
+         \"$@\" >/tmp/out 2>&1 || echo \"BENCH $n failed: $(tail -n 1 /tmp/out)\"\n\
+         t1=$(date +%s%N); [ $i -lt {samples} ] || count $n; echo \"BENCH $n $(((t1 - t0) / 1000))\"; done; }}\n"
+    );
     for load in &LOADS {
         if let Some(factor) = factors.get(load.name) {
             text += &format!("b {} {}\n", load.name, with_length(load.command, load.length * factor));
@@ -102,8 +106,9 @@ pub fn script(factors: &Factors, counters: bool) -> String {
 /// What one boot measured.
 #[derive(Clone, Debug, Default)]
 pub struct Outcome {
-    /// Microseconds by load; `init` and `boot` are the times from the kernel's start to init and to the script.
-    pub times: BTreeMap<String, f64>,
+    /// Microseconds of each run by load; `init` and `boot` are the times from the kernel's start to init and to the
+    /// script.
+    pub times: BTreeMap<String, Vec<f64>>,
     /// Trace counters by load.
     pub counters: BTreeMap<String, BTreeMap<String, u64>>,
 }
@@ -116,24 +121,27 @@ const TICKS_PER_SECOND: f64 = 100.0;
 /// is slow.
 pub fn parse(console: &str) -> Result<Outcome> {
     let mut outcome = Outcome::default();
+    let add = |times: &mut BTreeMap<String, Vec<f64>>, name: &str, time| {
+        times.entry(name.to_owned()).or_default().push(time);
+    };
     for line in console.lines() {
         let words: Vec<&str> = line.split_whitespace().collect();
         match words.as_slice() {
             ["INIT", "UP", up] => {
                 if let Ok(seconds) = up.parse::<f64>() {
-                    outcome.times.insert("init".to_owned(), seconds * 1e6);
+                    add(&mut outcome.times, "init", seconds * 1e6);
                 }
             }
             ["UP", up, waits @ ..] => {
                 let waited = waits.iter().filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / TICKS_PER_SECOND;
                 if let Ok(seconds) = up.parse::<f64>() {
-                    outcome.times.insert("boot".to_owned(), (seconds - waited) * 1e6);
+                    add(&mut outcome.times, "boot", (seconds - waited) * 1e6);
                 }
             }
             ["BENCH", name, "failed:", what @ ..] => bail!("{name} failed: {}", what.join(" ")),
             ["BENCH", name, time] => {
                 if let Ok(time) = time.parse() {
-                    outcome.times.insert((*name).to_owned(), time);
+                    add(&mut outcome.times, name, time);
                 }
             }
             ["COUNT", load, value, counter @ ..] => {
@@ -157,17 +165,19 @@ mod tests {
 
     #[test]
     fn lines_are_read() {
-        let outcome = parse("INIT UP 2.5\nUP 4.25 40 60\nCOUNT fork 12 cr3 loads\nnoise\nBENCH fork 798\n").unwrap();
-        assert_eq!(outcome.times["init"], 2.5e6);
-        assert_eq!(outcome.times["boot"], 3.25e6);
-        assert_eq!(outcome.times["fork"], 798.0);
+        let outcome =
+            parse("INIT UP 2.5\nUP 4.25 40 60\nCOUNT fork 12 cr3 loads\nnoise\nBENCH fork 798\nBENCH fork 799\n")
+                .unwrap();
+        assert_eq!(outcome.times["init"], [2.5e6]);
+        assert_eq!(outcome.times["boot"], [3.25e6]);
+        assert_eq!(outcome.times["fork"], [798.0, 799.0]);
         assert_eq!(outcome.counters["fork"]["cr3 loads"], 12);
         assert!(parse("BENCH fork failed: no such file").is_err());
     }
 
     #[test]
     fn lengths_go_into_commands() {
-        let text = script(&Factors::from([("fork", 2)]), false);
+        let text = script(&Factors::from([("fork", 2)]), 5, false);
         assert!(text.contains("b fork stress-ng --fork 1 --fork-ops 1000\n"), "{text}");
         assert!(!text.contains("hackbench"));
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use super::guests;
 use super::loads::{LOADS, with_length};
 use super::stats::Figure;
 
@@ -58,6 +59,8 @@ pub struct Results {
     pub rows: Vec<Row>,
     /// Name, stock Xen's and our instructions.
     pub micro: Vec<(String, f64, f64)>,
+    /// Guests.
+    pub guests: Vec<guests::Row>,
     /// Seconds to init: stock Xen, ours.
     pub boot: Option<[Figure; 2]>,
     /// MiB kept: stock Xen, ours.
@@ -168,6 +171,7 @@ pub fn page(results: &Results) -> String {
     );
     let _ = writeln!(text, "{}", counters_table(&results.rows));
     let _ = writeln!(text, "## The hypervisors themselves\n\n{}", others(results));
+    let _ = writeln!(text, "\n## Guests\n\n{GUESTS}\n{}", guests::table(&results.guests));
     text + CLOSING
 }
 
@@ -176,9 +180,15 @@ const INTRODUCTION: &str = "# Benchmarks
 Written by `cargo xtask bench`, which repeats all of it: it fetches stock Xen from Debian's packages, makes a root disk
 with the loads, and boots the same Debian kernel alone, as Dom0 on stock Xen and as Dom0 on Paravane, in turns. QEMU
 counts instructions (`-icount shift=0,sleep=off`), so a millisecond is a million instructions, whatever the machine
-does meanwhile; one vcpu. In each boot each load runs once to warm up and once to be measured. A load whose spread
-exceeds a quarter of the added cost is made longer, and all of it repeated.
+does meanwhile; one vcpu. In one boot of each system each load runs once to warm up and five times to be measured; four
+more boots are for the rows of the boot itself. A load whose spread exceeds a quarter of the added cost is made longer
+and measured again.
 
+";
+
+const GUESTS: &str = "Stock Xen with Debian's xl, xenstored and xenconsoled beside Paravane with its own, on the same
+root disk, with the same guest (Debian's kernel, a RAM disk in Dom0 behind blkback, netback on a bridge). By
+instructions, but where the wall clock is named. xenstored's own time is its process's on the CPU, by the kernel's count.
 ";
 
 const CLOSING: &str = "

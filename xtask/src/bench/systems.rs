@@ -64,16 +64,19 @@ impl Bench {
         run::machine(&self.args(system), &self.over, additions, scratch)
     }
 
-    /// Boots a system and runs the loads.
-    pub fn measure(&self, system: System, factors: &Factors) -> Result<Outcome> {
+    /// Boots a system and runs the loads, each `samples` times after once to warm up.
+    pub fn measure(&self, system: System, factors: &Factors, samples: u32) -> Result<Outcome> {
         let scratch = Scratch::new()?;
-        let script = loads::script(factors, system == System::Paravane);
+        let script = loads::script(factors, samples, system == System::Paravane);
         let program = workspace::read(&guest_program::dom0_load()?)?;
         let files = vec![
             ("script".to_owned(), script.into_bytes()),
             ("dom0-load".to_owned(), program),
         ];
-        let additions = Additions { command: None, files };
+        let additions = Additions {
+            files,
+            ..Additions::default()
+        };
         let mut machine = self.machine(system, &additions, scratch.path())?;
         machine.icount = true;
         machine.disk(&self.disk, true);

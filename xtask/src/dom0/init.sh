@@ -27,9 +27,21 @@ if [ -e /paravane/script ]; then
     while [ ! -b /dev/vda ] && [ $i -lt 100 ]; do sleep 0.05; i=$((i + 1)); done
     mount -t ext4 /dev/vda /mnt && mount -t tmpfs run /mnt/run && mount -t tmpfs tmp /mnt/tmp
     cp /paravane/* /bin/busybox $(find /lib/modules -name xen-privcmd.ko) /mnt/run
+    # For guests: drivers, which the root disk does not have, the tools, and what the sample guest is made of.
+    if [ -e /paravane/modules ]; then
+        modprobe -a $(cat /paravane/modules)
+        modprobe brd rd_nr=1 rd_size=262144
+        mount -t xenfs xen /proc/xen
+        mkdir /mnt/run/tools
+        for tool in xlr xenstored xenconsoled xenstore blkd; do [ ! -x /bin/$tool ] || cp /bin/$tool /mnt/run/tools; done
+        cp /var/lib/paravane/demo/* /mnt/run
+    fi
     umount /dev/pts
     for folder in dev proc sys; do mount --move /$folder /mnt/$folder; done
     exec switch_root /mnt /bin/bash /run/script
+fi
+if [ -e /etc/paravane/daemons ] && [ -d /proc/xen ] && [ -d /sys/hypervisor ]; then
+    . /etc/paravane/daemons
 fi
 cd /root
 if [ -e /paravane/command ]; then

@@ -7,40 +7,54 @@ use std::process::Command;
 use anyhow::Result;
 
 use super::cpio::Archive;
-use super::{modules, payload};
+use super::{modules, payload, sample, tools};
 use crate::command;
 use crate::setup::kernel::Kernel;
 use crate::{setup, workspace};
 
 const INIT: &[u8] = include_bytes!("init.sh");
+const DAEMONS: &[u8] = include_bytes!("daemons.sh");
 
 /// What one run adds to the RAM disk.
 #[derive(Debug, Default)]
 pub struct Additions {
     /// Run this in the place of a shell, between lines that begin with the mark.
     pub command: Option<(String, String)>,
-    /// Further files: path below `/paravane`, content. All are executable.
+    /// Further files: path below `/paravane`, or from the root where it begins with `/`; content. All are executable.
     pub files: Vec<(String, Vec<u8>)>,
+    /// The tools, their daemons and a guest to start.
+    pub tools: bool,
 }
 
 /// The RAM disk as bytes.
 pub fn build(kernel: &Kernel, additions: &Additions) -> Result<Vec<u8>> {
-    let mut disk = workspace::read(&base(kernel)?)?;
+    let mut disk = workspace::read(&base(kernel, additions.tools)?)?;
     let mut archive = Archive::new();
+    if additions.tools {
+        for tool in tools::build()? {
+            archive.file(&format!("bin/{}", tool.name), 0o755, &workspace::read(&tool.file)?);
+        }
+    }
     archive.folder("paravane");
     if let Some((command, mark)) = &additions.command {
         archive.file("paravane/command", 0o644, format!("{command}\n").as_bytes());
         archive.file("paravane/mark", 0o644, format!("{mark}\n").as_bytes());
     }
     for (name, content) in &additions.files {
-        archive.file(&format!("paravane/{name}"), 0o755, content);
+        let path = name
+            .strip_prefix('/')
+            .map_or_else(|| format!("paravane/{name}"), str::to_owned);
+        if let Some((folder, _)) = path.rsplit_once('/') {
+            archive.folders(folder);
+        }
+        archive.file(&path, 0o755, content);
     }
     disk.extend(archive.finish());
     Ok(disk)
 }
 
-/// The archive that all runs with one kernel share.
-fn base(kernel: &Kernel) -> Result<PathBuf> {
+/// The archive that all runs with one kernel share, or all with tools.
+fn base(kernel: &Kernel, with_tools: bool) -> Result<PathBuf> {
     let busybox = setup::busybox()?;
     // Anything the archive is made of is part of its name.
     let mut key = INIT.to_vec();
@@ -49,6 +63,11 @@ fn base(kernel: &Kernel) -> Result<PathBuf> {
     key.extend(kernel.modules.iter().flat_map(|dir| dir.as_os_str().as_encoded_bytes()));
     key.extend(include_bytes!("initramfs.rs"));
     key.extend(include_bytes!("modules.rs"));
+    if with_tools {
+        key.extend(DAEMONS);
+        key.extend(sample::key());
+        key.extend(workspace::read(&kernel.image)?);
+    }
     let cached = workspace::cache("initramfs")?.join(payload::content_hash(&key));
     if cached.is_file() {
         return Ok(cached);
@@ -69,25 +88,15 @@ fn base(kernel: &Kernel) -> Result<PathBuf> {
     archive.symlink("sbin", "bin");
     // busybox's mount tries these where no type is given; the kernel loads the module.
     archive.file("etc/filesystems", 0o644, b"ext4\n");
+    let mut wanted = modules::DOM0.to_vec();
+    if with_tools {
+        wanted.extend(modules::TOOLS);
+        archive.folders("etc/paravane");
+        archive.file("etc/paravane/daemons", 0o644, DAEMONS);
+        sample::install(kernel, &mut archive)?;
+    }
     if let Some(dir) = &kernel.modules {
-        let set = modules::collect(dir)?;
-        let base = format!("lib/modules/{}", kernel.version);
-        archive.folders(&base);
-        for module in set.values() {
-            let path = format!("{base}/{}", module.path);
-            archive.folders(path.rsplit_once('/').map_or(&base, |(folder, _)| folder));
-            archive.file(&path, 0o644, &module.object);
-        }
-        archive.file(
-            &format!("{base}/modules.dep"),
-            0o644,
-            modules::dependency_index(&set).as_bytes(),
-        );
-        archive.file(
-            &format!("{base}/modules.alias"),
-            0o644,
-            modules::alias_index(&set).as_bytes(),
-        );
+        modules::install(&modules::collect(dir, &wanted)?, &kernel.version, &mut archive);
     }
     workspace::write(&cached, &archive.finish())?;
     Ok(cached)

@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use object::{Object, ObjectSection};
 
+use super::cpio::Archive;
 use super::payload;
 use crate::workspace;
 
-/// Loaded by name or by the alias of a device that is there.
-const WANTED: &[&str] = &[
+/// Dom0's own: loaded by name or by the alias of a device that is there.
+pub const DOM0: &[&str] = &[
     "virtio_pci",
     "virtio_blk",
     "virtio_net",
@@ -25,6 +26,25 @@ const WANTED: &[&str] = &[
     "xen_evtchn",
     "xen_gntdev",
 ];
+
+/// What the tools need besides: backends, bridges, loop devices, address translation.
+pub const TOOLS: &[&str] = &[
+    "xen_privcmd",
+    "xen_gntalloc",
+    "xen_blkback",
+    "xen_netback",
+    "bridge",
+    "brd",
+    "loop",
+    "tun",
+    "veth",
+    "nf_tables",
+    "nft_chain_nat",
+    "nft_masq",
+];
+
+/// A Linux guest's.
+pub const GUEST: &[&str] = &["xen_blkfront", "xen_netfront", "ext4", "crc32c_generic"];
 
 /// One module, as it lies in the RAM disk.
 #[derive(Debug)]
@@ -41,11 +61,11 @@ pub struct Module {
 pub type Set = BTreeMap<String, Module>;
 
 /// The modules we want, with their dependencies. A missing one is left out: it may be built in.
-pub fn collect(dir: &Path) -> Result<Set> {
+pub fn collect(dir: &Path, wanted: &[&str]) -> Result<Set> {
     let mut files = BTreeMap::new();
     index(dir, &mut files)?;
     let mut set = Set::new();
-    let mut open: Vec<String> = WANTED.iter().map(|&name| name.to_owned()).collect();
+    let mut open: Vec<String> = wanted.iter().map(|&name| name.to_owned()).collect();
     while let Some(name) = open.pop() {
         let Some(file) = files.get(&name).filter(|_| !set.contains_key(&name)) else {
             continue;
@@ -113,8 +133,22 @@ fn modinfo(bytes: &[u8]) -> Result<Vec<(String, String)>> {
         .collect())
 }
 
+/// Puts modules and their indexes where `modprobe` looks for them.
+pub fn install(set: &Set, version: &str, archive: &mut Archive) {
+    let base = format!("lib/modules/{version}");
+    archive.folders(&base);
+    for module in set.values() {
+        let path = format!("{base}/{}", module.path);
+        archive.folders(path.rsplit_once('/').map_or(&base, |(folder, _)| folder));
+        archive.file(&path, 0o644, &module.object);
+    }
+    let mut index = |name: &str, text: String| archive.file(&format!("{base}/{name}"), 0o644, text.as_bytes());
+    index("modules.dep", dependency_index(set));
+    index("modules.alias", alias_index(set));
+}
+
 /// `modules.dep`: each module and all that must be loaded before it.
-pub fn dependency_index(set: &Set) -> String {
+fn dependency_index(set: &Set) -> String {
     let mut out = String::new();
     for (name, module) in set {
         let mut order = Vec::new();
@@ -139,7 +173,7 @@ fn chain(set: &Set, name: &str, order: &mut Vec<String>) {
 }
 
 /// `modules.alias`: which module drives a device.
-pub fn alias_index(set: &Set) -> String {
+fn alias_index(set: &Set) -> String {
     let lines = set
         .iter()
         .flat_map(|(name, module)| module.aliases.iter().map(move |a| format!("alias {a} {name}\n")));

@@ -1,4 +1,4 @@
-//! The disk that `bench` boots: Debian with the programs that make load.
+//! The disk that `bench` boots: Debian with the programs that make load, and Debian's own Xen tools to compare with.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,9 +9,9 @@ use super::{apt, program};
 use crate::progress::Step;
 use crate::{command, workspace};
 
-const PACKAGES: &str = "stress-ng,rt-tests,bash";
+const PACKAGES: &str = "stress-ng,rt-tests,bash,xenstore-utils,xen-utils-common,iproute2,bridge-utils,kmod,udev,procps";
 const ROOM_MIB: u64 = 400;
-const OTHERWISE: &str = "give a root disk with stress-ng, hackbench and bash by --root-disk FILE";
+const OTHERWISE: &str = "give a root disk with stress-ng, hackbench, bash and Debian's xen-utils by --root-disk FILE";
 
 /// Debian's name for this machine's release.
 fn release() -> Result<String> {
@@ -24,18 +24,27 @@ fn release() -> Result<String> {
 /// The disk, made once.
 pub fn find() -> Result<PathBuf> {
     let dir = workspace::cache("bench")?;
-    let disk = dir.join("root.img");
+    let disk = dir.join("root-xen.img");
     if disk.is_file() {
         return Ok(disk);
     }
     program("mmdebstrap", "mmdebstrap", OTHERWISE)?;
     program("mke2fs", "e2fsprogs", OTHERWISE)?;
     let step = Step::new("making a Debian root disk for the loads");
+    // An older disk without all of these.
+    let _ = std::fs::remove_file(dir.join("root.img"));
     let archive = dir.join("root.tar");
     let root = dir.join("root");
     as_root("mmdebstrap", |line| {
-        line.args(["-q", "--variant=minbase", &format!("--include={PACKAGES}"), &release()?])
-            .arg(&archive);
+        // The name holds Xen's release.
+        let xen = apt::dependency("xen-system-amd64", "xen-utils-", OTHERWISE)?;
+        line.args([
+            "-q",
+            "--variant=minbase",
+            &format!("--include={PACKAGES},{xen}"),
+            &release()?,
+        ])
+        .arg(&archive);
         Ok(())
     })?;
     as_root("rm", |line| remove(line, &root))?;

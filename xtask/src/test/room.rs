@@ -92,6 +92,7 @@ impl<'a> Room<'a> {
         let additions = Additions {
             command,
             files: self.files.clone(),
+            tools: self.args.tools,
         };
         let mut machine = run::machine(&self.args, &self.shared.over, &additions, self.scratch())?;
         machine.qmp = Some(self.scratch().join("qmp"));

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod devices;
+pub mod guests;
 mod kernels;
 mod life;
 mod loads;
@@ -204,6 +205,55 @@ pub const ALL: &[Case] = &[
         20,
         "a wild Dom0 is killed and the hypervisor says why",
         kernels::wild,
+    ),
+    case(
+        "guests",
+        1,
+        120,
+        "every command of xlr in a Linux guest's life; bad configurations",
+        guests::commands,
+    ),
+    case(
+        "guests-peer",
+        1,
+        120,
+        "the same commands with stock Xen below the same tools",
+        guests::peer,
+    ),
+    case(
+        "guests-cycles",
+        1,
+        120,
+        "guests come and go, daemons are killed: nothing is left behind, no guest is lost",
+        guests::cycles,
+    ),
+    long(case(
+        "guests-cycles-long",
+        1,
+        600,
+        "200 small guests and 5 of Linux come and go",
+        guests::cycles_long,
+    )),
+    case(
+        "guests-smp",
+        2,
+        100,
+        "a guest with four vcpus under load, its results checked",
+        guests::smp,
+    ),
+    long(case(
+        "guests-smp-long",
+        2,
+        400,
+        "the same, five times as long",
+        guests::smp_long,
+    )),
+    case(
+        "guests-shares",
+        1,
+        60,
+        "two guests and Dom0 share a CPU by weight and cap",
+        guests::shares,
     ),
     case("bad-no-module", 1, 3, "no kernel: one clear line", bad_input::no_module),
     case(

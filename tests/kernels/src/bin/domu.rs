@@ -1,0 +1,106 @@
+//! A guest that boots in a moment: says `DOMU UP WORD` on its console and then does what the first word of its command
+//! line says: `sleep` (the default), `spin`, `talk` (a numbered line for each second), `poweroff`, `reboot`, `crash`,
+//! `panic`.
+#![no_std]
+#![no_main]
+use core::fmt::{self, Write};
+use core::sync::atomic::{AtomicU32, Ordering, fence};
+use guest_rt::{hypercall, pages, start_info};
+use xen_abi::*;
+
+guest_rt::kernel!(main);
+
+/// The ring's output bytes and its indices, as offsets in the page: io/console.h.
+const OUT: u64 = 1024;
+const OUT_SIZE: u32 = 2048;
+const OUT_CONS: u64 = OUT + OUT_SIZE as u64 + 8;
+const OUT_PROD: u64 = OUT_CONS + 4;
+
+/// The console ring that the domain builder made for a DomU.
+struct Console {
+    page: u64,
+    port: u32,
+}
+
+impl Console {
+    fn find() -> Console {
+        let info = start_info();
+        Console {
+            page: pages::VIRT_BASE + (pages::pfn_of(info.console.word) << 12),
+            port: info.console.evtchn,
+        }
+    }
+
+    fn index(&self, offset: u64) -> &AtomicU32 {
+        // SAFETY: an aligned word of the ring, which stays mapped and which both sides write.
+        unsafe { AtomicU32::from_ptr((self.page + offset) as *mut u32) }
+    }
+}
+
+impl Write for Console {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for &byte in text.as_bytes() {
+            let produced = self.index(OUT_PROD).load(Ordering::Relaxed);
+            // A reader that is away must not stop the guest: what does not fit is lost.
+            if produced.wrapping_sub(self.index(OUT_CONS).load(Ordering::Acquire)) >= OUT_SIZE {
+                break;
+            }
+            let at = self.page + OUT + u64::from(produced % OUT_SIZE);
+            // SAFETY: a byte of the ring's output part.
+            unsafe { (at as *mut u8).write_volatile(byte) };
+            self.index(OUT_PROD).store(produced.wrapping_add(1), Ordering::Release);
+        }
+        fence(Ordering::SeqCst);
+        hypercall::event_channel_op(EVTCHNOP_send, &mut evtchn_send { port: self.port });
+        Ok(())
+    }
+}
+
+fn word() -> &'static str {
+    let line = &start_info().cmd_line;
+    let end = line.iter().position(|&byte| byte == 0 || byte == b' ');
+    core::str::from_utf8(&line[..end.unwrap_or(line.len())]).unwrap_or_default()
+}
+
+fn main() {
+    let mut console = Console::find();
+    let word = word();
+    let _ = writeln!(console, "DOMU UP {word}\r");
+    match word {
+        "spin" => loop {
+            core::hint::spin_loop();
+        },
+        "poweroff" => hypercall::shutdown(SHUTDOWN_poweroff),
+        "reboot" => hypercall::shutdown(SHUTDOWN_reboot),
+        "crash" => hypercall::shutdown(SHUTDOWN_crash),
+        "panic" => panic!("as asked"),
+        "talk" => talk(&mut console),
+        _ => sleep(),
+    }
+}
+
+/// Blocks for ever: nothing is bound that could wake it.
+fn sleep() -> ! {
+    loop {
+        hypercall::sched_op(SCHEDOP_block, &mut ());
+    }
+}
+
+/// A line, then a second of polling nothing, and so on.
+fn talk(console: &mut Console) -> ! {
+    for number in 0u32.. {
+        let _ = writeln!(console, "line {number}\r");
+        let begun = ticks();
+        while ticks().wrapping_sub(begun) < 1_000_000_000 {
+            hypercall::sched_op(SCHEDOP_yield, &mut ());
+        }
+    }
+    sleep()
+}
+
+fn ticks() -> u64 {
+    let (low, high): (u32, u32);
+    // SAFETY: reads a counter.
+    unsafe { core::arch::asm!("rdtsc", out("eax") low, out("edx") high, options(nomem, nostack, preserves_flags)) };
+    u64::from(high) << 32 | u64::from(low)
+}

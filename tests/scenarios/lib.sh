@@ -1,0 +1,128 @@
+# Sourced by the scenarios, which run in Dom0's shell (busybox). Nothing here knows which hypervisor is below.
+logs=/var/log/xen/console
+passed=0
+failed=0
+turn=0
+
+# ok NAME / FAIL NAME WHY, and a count of both.
+passed() { passed=$((passed + 1)); echo "ok $1"; }
+failed() {
+    failed=$((failed + 1))
+    echo "FAIL $1: $2"
+    [ ! -s "${3:-/nowhere}" ] || tail -n 12 "$3" | sed 's/^/    /'
+}
+
+# check NAME COMMAND…: the command must succeed; what it printed is kept in /tmp/out.
+check() {
+    local name=$1
+    shift
+    if "$@" > /tmp/out 2>&1 < /dev/null; then passed "$name"; else failed "$name" "\`$*\` ended with $?" /tmp/out; fi
+}
+
+# refused NAME STATUS TEXT COMMAND…: the command must end with that status and print that text. `any` is any but 0.
+refused() {
+    local name=$1 status=$2 text=$3 got
+    shift 3
+    "$@" > /tmp/out 2>&1 < /dev/null
+    got=$?
+    if [ "$got" -eq 0 ] || { [ "$status" != any ] && [ "$got" -ne "$status" ]; }; then
+        failed "$name" "\`$*\` ended with $got" /tmp/out
+    elif ! grep -q -- "$text" /tmp/out; then
+        failed "$name" "\`$*\` did not say \`$text\`" /tmp/out
+    else
+        passed "$name"
+    fi
+}
+
+# said NAME TEXT: the last command that was checked printed that.
+said() {
+    if grep -q -- "$2" /tmp/out; then passed "$1"; else failed "$1" "\`$2\` is not in the output" /tmp/out; fi
+}
+
+# within SECONDS COMMAND…: tries until the command succeeds.
+within() {
+    local end=$(($(date +%s) + $1))
+    shift
+    until "$@" > /tmp/try 2>&1 < /dev/null; do
+        [ "$(date +%s)" -lt $end ] || return 1
+        sleep 0.2
+    done
+}
+
+# A guest's console log, without time stamps.
+console_of() { sed 's/^\[[^]]*\] //; s/\r$//' "$logs/guest-$1.log" 2> /dev/null; }
+console_has() { console_of "$1" | grep -aq -- "$2"; }
+
+# The number of lines in a guest's console that hold a text.
+console_count() { console_of "$1" | grep -ac -- "$2"; }
+
+# boots NAME [COUNT]: the guest's init has come to its shell, for the COUNTth time.
+boots_again() { [ "$(console_count "$1" 'GUEST UP')" -ge "$2" ]; }
+boots() { within "${patience:-120}" boots_again "$1" "${2:-1}"; }
+
+# in_guest NAME COMMAND: types a command into the guest's console; prints what it printed, ends with its status.
+in_guest() {
+    local name=$1 tty end=$(($(date +%s) + ${patience:-120})) id
+    id=$(xlr domid "$name") || return 99
+    tty=$(xenstore read "/local/domain/$id/console/tty") || return 98
+    turn=$((turn + 1))
+    # The marks are computed by the guest, so that the echo of the typed line does not hold them.
+    echo "echo; echo BEG\$((1000 + $turn)); { $2; } 2>&1; echo; echo END\$((1000 + $turn)) \$?" > "$tty"
+    until console_has "$name" "^END$((1000 + turn)) "; do
+        [ "$(date +%s)" -lt $end ] || return 97
+        sleep 0.1
+    done
+    console_of "$name" | sed -n "/^BEG$((1000 + turn))\$/,/^END$((1000 + turn)) /p" | sed '1d;$d' | sed '${/^$/d}'
+    return "$(console_of "$name" | sed -n "s/^END$((1000 + turn)) //p" | tail -n 1)"
+}
+
+# Whether domains of these names, and no others, are there.
+only_domains() { [ "$(xlr list | sed 1d | awk '{print $1}' | sort | tr '\n' ' ')" = "$(printf '%s\n' "$@" | sort | tr '\n' ' ')" ]; }
+
+# What a guest may leave behind: free memory in KiB, this domain's event channels, all domains' grants, the store's nodes.
+resources() {
+    /paravane/dom0-load --resources
+    echo "xenstore nodes $(xenstore ls -f / | wc -l)"
+    echo "loop devices $(losetup -a | wc -l)"
+    echo "bridge ports $(ls /sys/class/net/xenbr0/brif | wc -l)"
+}
+
+# same_resources NAME BEFORE: nothing has been left behind since `resources > BEFORE`. Memory is scrubbed after a
+# domain's end, and backends go a moment after it, so this is tried for a while.
+resources_like() { resources > /tmp/now; cmp -s "$1" /tmp/now; }
+same_resources() {
+    if within 30 resources_like "$2"; then
+        passed "$1"
+    else
+        diff "$2" /tmp/now > /tmp/out
+        failed "$1" "something is left behind" /tmp/out
+    fi
+}
+
+# warm_up: one small guest with a disk and a network card. The first of its kind makes what stays for the next: folders
+# of the store, rings and threads of Dom0.
+small='kernel = "/paravane/domu"\nmemory = 16\n'
+warm_up() {
+    modprobe brd rd_nr=1 rd_size=16384
+    printf "name = \"small\"\n${small}disk = [ \"phy:/dev/ram0,xvda,w\" ]\nvif = [ \"bridge=xenbr0\" ]\n" > /tmp/small.cfg
+    xlr create /tmp/small.cfg && within 20 console_has small 'DOMU UP' && xlr destroy small
+}
+
+# process_of WORDS: the processes whose command line begins so.
+process_of() {
+    local file found=1
+    for file in /proc/[0-9]*/cmdline; do
+        case "$(tr '\0' ' ' < "$file" 2> /dev/null)" in
+            "$1"*)
+                found=0
+                echo "${file//[!0-9]/}"
+                ;;
+        esac
+    done
+    return $found
+}
+
+finish() {
+    echo "$passed passed, $failed failed"
+    [ "$failed" -eq 0 ]
+}

@@ -1,0 +1,250 @@
+//! What guests cost: ours (hypervisor and tools) beside stock Xen with Debian's tools, on the same root disk.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use anyhow::{Context, Result, bail};
+
+use super::loads;
+use super::stats::{Figure, figure};
+use super::systems::{Bench, System};
+use crate::dom0::initramfs::Additions;
+use crate::guest_program;
+use crate::machine::guest::{Guest, Seen};
+use crate::progress::note;
+use crate::workspace::{self, Scratch};
+
+const SCRIPT: &str = include_str!("guests.sh");
+const MODULES: &str = "xen_evtchn xen_gntdev xen_gntalloc xen_privcmd xen_blkback xen_netback bridge loop xenfs";
+const HYPERVISORS: [System; 2] = [System::Xen, System::Paravane];
+/// Nodes of the large store.
+const NODES: u32 = 100_000;
+
+/// Something that is measured.
+struct Kind {
+    name: &'static str,
+    about: &'static str,
+    /// Ours divided by stock Xen's: at most this, or at least where it is a rate.
+    bound: f64,
+    is_rate: bool,
+}
+
+const fn kind(name: &'static str, bound: f64, about: &'static str) -> Kind {
+    Kind {
+        name,
+        about,
+        bound,
+        is_rate: false,
+    }
+}
+
+const fn rate(name: &'static str, bound: f64, about: &'static str) -> Kind {
+    Kind {
+        name,
+        about,
+        bound,
+        is_rate: true,
+    }
+}
+
+const KINDS: &[Kind] = &[
+    kind("create_cold", 1.0, "create with disk and network, nothing cached, µs"),
+    kind("create_warm", 0.1, "create with disk and network, again, µs"),
+    kind("destroy", 0.1, "destroy, µs"),
+    kind("disk_read_1M", 1.0, "256 MiB read by 1 MiB, µs"),
+    kind("disk_read_4k", 1.0, "4000 x 4 KiB read, µs"),
+    kind("disk_write_1M", 1.0, "256 MiB written by 1 MiB, µs"),
+    kind("disk_write_4k", 1.0, "4000 x 4 KiB written, µs"),
+    kind("tcp_out", 1.0, "64 MiB by TCP out of the guest, µs"),
+    kind("tcp_in", 1.0, "64 MiB by TCP into the guest, µs"),
+    kind("ping_2000", 1.0, "2000 pings, µs"),
+    kind("store_read_10", 0.5, "xenstored's own time, read, 10 nodes, ns"),
+    kind("store_write_10", 0.5, "write, 10 nodes, ns"),
+    kind(
+        "store_transaction_10",
+        0.5,
+        "transaction of three requests, 10 nodes, ns",
+    ),
+    kind("store_write_watched_10", 0.5, "write under a watch, 10 nodes, ns"),
+    rate("store_read_piped_10", 2.0, "reads a second, many under way, 10 nodes"),
+    rate("store_write_piped_10", 2.0, "writes a second, many under way, 10 nodes"),
+    rate(
+        "store_write_watched_piped_10",
+        2.0,
+        "writes a second under a watch, many under way, 10 nodes",
+    ),
+    kind(
+        "store_read_100000",
+        0.5,
+        "xenstored's own time, read, 100 000 nodes, ns",
+    ),
+    kind("store_write_100000", 0.5, "write, 100 000 nodes, ns"),
+    kind(
+        "store_transaction_100000",
+        0.5,
+        "transaction of three requests, 100 000 nodes, ns",
+    ),
+    kind(
+        "store_write_watched_100000",
+        0.5,
+        "write under a watch, 100 000 nodes, ns",
+    ),
+    rate(
+        "store_read_piped_100000",
+        2.0,
+        "reads a second, many under way, 100 000 nodes",
+    ),
+    rate(
+        "store_write_piped_100000",
+        2.0,
+        "writes a second, many under way, 100 000 nodes",
+    ),
+    rate(
+        "store_write_watched_piped_100000",
+        2.0,
+        "writes a second under a watch, many under way, 100 000 nodes",
+    ),
+];
+
+/// Rows that are also taken by the wall clock.
+const BY_THE_WALL: [&str; 3] = ["create_cold", "create_warm", "destroy"];
+
+/// One row.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// What was done, and the unit.
+    pub about: String,
+    /// Stock Xen, ours.
+    pub figures: [Figure; 2],
+    bound: f64,
+    is_rate: bool,
+}
+
+impl Row {
+    /// Ours as a part of stock Xen's.
+    pub fn ratio(&self) -> f64 {
+        self.figures[1].median / self.figures[0].median
+    }
+
+    /// Whether what is promised of this row holds.
+    pub fn holds(&self) -> bool {
+        if self.is_rate {
+            self.ratio() >= self.bound
+        } else {
+            self.ratio() <= self.bound
+        }
+    }
+}
+
+/// Boots a system and runs the script.
+fn run(bench: &Bench, system: System, by_the_wall: bool) -> Result<BTreeMap<String, Vec<f64>>> {
+    let scratch = Scratch::new()?;
+    let tool = if system == System::Xen { "xl" } else { "xlr" };
+    let quick = if by_the_wall { "1" } else { "" };
+    let script = format!("TOOL={tool}\nQUICK={quick}\nNODES={NODES}\n{SCRIPT}");
+    let files = vec![
+        ("script".to_owned(), script.into_bytes()),
+        ("modules".to_owned(), MODULES.as_bytes().to_vec()),
+        ("dom0-load".to_owned(), workspace::read(&guest_program::dom0_load()?)?),
+    ];
+    let additions = Additions {
+        files,
+        tools: true,
+        ..Additions::default()
+    };
+    let mut machine = bench.machine(system, &additions, scratch.path())?;
+    machine.icount = !by_the_wall;
+    machine.disk(&bench.disk, true);
+    let guest = Guest::start(&mut machine.command())?;
+    let seen = guest.wait_for(bench.limit, |text| text.contains("\nBENCH-END").then_some(()));
+    let console = guest.text();
+    let log = workspace::image_dir()
+        .join("logs")
+        .join(format!("bench-guests-{system:?}.log").to_lowercase());
+    std::fs::write(&log, &console)?;
+    match seen {
+        Seen::Found(()) => Ok(loads::parse(&console)
+            .with_context(|| format!("{system:?}, see {}", log.display()))?
+            .times),
+        _ => bail!(
+            "{system:?} did not come to the end of its guests, see {}",
+            log.display()
+        ),
+    }
+}
+
+/// Both systems in turns, `rounds` times by instructions and as often by the wall clock.
+pub fn measure(bench: &Bench, rounds: u32) -> Result<Vec<Row>> {
+    let mut counted = [Vec::new(), Vec::new()];
+    let mut wall = [Vec::new(), Vec::new()];
+    for round in 1..=rounds {
+        for (index, system) in HYPERVISORS.into_iter().enumerate() {
+            counted[index].push(run(bench, system, false)?);
+            wall[index].push(run(bench, system, true)?);
+        }
+        note(format!("guests: round {round} of {rounds}"));
+    }
+    let mut rows: Vec<Row> = KINDS.iter().filter_map(|kind| row(kind, "", &counted)).collect();
+    let by_the_wall = KINDS.iter().filter(|kind| BY_THE_WALL.contains(&kind.name));
+    rows.extend(by_the_wall.filter_map(|kind| row(kind, " by the wall clock", &wall)));
+    Ok(rows)
+}
+
+fn row(kind: &Kind, suffix: &str, outcomes: &[Vec<BTreeMap<String, Vec<f64>>>; 2]) -> Option<Row> {
+    let figures = outcomes.each_ref().map(|outcomes| {
+        let values: Vec<f64> = outcomes
+            .iter()
+            .filter_map(|outcome| outcome.get(kind.name))
+            .flatten()
+            .copied()
+            .collect();
+        figure(&values)
+    });
+    (figures[0].median > 0.0 && figures[1].median > 0.0).then(|| Row {
+        about: format!("{}{suffix}", kind.about),
+        figures,
+        bound: kind.bound,
+        is_rate: kind.is_rate,
+    })
+}
+
+/// The table, as printed and as written.
+pub fn table(rows: &[Row]) -> String {
+    let mut text =
+        String::from("| | stock Xen, xl | Paravane, xlr | ours / Xen's | promised | |\n|---|---|---|---|---|---|\n");
+    for row in rows {
+        let sign = if row.is_rate { "at least" } else { "at most" };
+        let holds = if row.holds() { "holds" } else { "DOES NOT HOLD" };
+        let [xen, ours] = row
+            .figures
+            .each_ref()
+            .map(|figure| format!("{:.0} ± {:.0}", figure.median, figure.spread / 2.0));
+        let _ = writeln!(
+            text,
+            "| {} | {xen} | {ours} | {:.3} | {sign} {} | {holds} |",
+            row.about,
+            row.ratio(),
+            row.bound
+        );
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn promises_are_checked_both_ways() {
+        let fixed = |median| Figure { median, spread: 0.0 };
+        let row = |is_rate, bound, ours| Row {
+            about: String::new(),
+            figures: [fixed(100.0), fixed(ours)],
+            bound,
+            is_rate,
+        };
+        assert!(row(false, 0.5, 50.0).holds() && !row(false, 0.5, 51.0).holds());
+        assert!(row(true, 2.0, 200.0).holds() && !row(true, 2.0, 199.0).holds());
+        assert!(table(&[row(true, 2.0, 10.0)]).contains("DOES NOT HOLD"));
+    }
+}

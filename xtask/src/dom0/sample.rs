@@ -1,0 +1,62 @@
+//! The guest that Dom0 brings along: Debian's kernel, a RAM disk with busybox and the frontend drivers, and a
+//! configuration, for `xlr create demo`. Its disk is made by Dom0's init.
+
+use std::process::Command;
+
+use anyhow::Result;
+
+use super::cpio::Archive;
+use super::modules;
+use crate::setup::kernel::Kernel;
+use crate::{command, setup, workspace};
+
+const INIT: &[u8] = include_bytes!("guest.sh");
+const POWEROFF: &[u8] = include_bytes!("guest_poweroff.sh");
+const BENCH: &[u8] = include_bytes!("guest_bench.sh");
+const CONFIG: &[u8] = include_bytes!("demo.cfg");
+
+/// Folder of the sample guest in Dom0.
+const FOLDER: &str = "var/lib/paravane/demo";
+
+/// The guest's RAM disk. Linux's own shutdown calls `/sbin/poweroff` and `/sbin/reboot`.
+fn ram_disk(kernel: &Kernel) -> Result<Vec<u8>> {
+    let busybox = setup::busybox()?;
+    let mut archive = Archive::new();
+    for folder in ["bin", "dev", "etc", "lib", "mnt", "proc", "root", "sys", "tmp"] {
+        archive.folder(folder);
+    }
+    archive.char_device("dev/console", 5, 1);
+    archive.file("init", 0o755, INIT);
+    archive.file("bin/busybox", 0o755, &workspace::read(&busybox)?);
+    let applets = command::capture(Command::new(&busybox).arg("--list"))?;
+    for applet in applets
+        .lines()
+        .filter(|name| !["busybox", "poweroff", "reboot"].contains(name))
+    {
+        archive.symlink(&format!("bin/{applet}"), "busybox");
+    }
+    archive.file("bench.sh", 0o755, BENCH);
+    archive.file("bin/poweroff", 0o755, POWEROFF);
+    archive.file("bin/reboot", 0o755, POWEROFF);
+    archive.symlink("sbin", "bin");
+    archive.file("etc/filesystems", 0o644, b"ext4\n");
+    if let Some(dir) = &kernel.modules {
+        modules::install(&modules::collect(dir, modules::GUEST)?, &kernel.version, &mut archive);
+    }
+    Ok(archive.finish())
+}
+
+/// Puts the guest into Dom0's RAM disk.
+pub fn install(kernel: &Kernel, archive: &mut Archive) -> Result<()> {
+    archive.folders(FOLDER);
+    archive.folders("etc/paravane");
+    archive.file(&format!("{FOLDER}/vmlinuz"), 0o644, &workspace::read(&kernel.image)?);
+    archive.file(&format!("{FOLDER}/initrd"), 0o644, &ram_disk(kernel)?);
+    archive.file("etc/paravane/demo.cfg", 0o644, CONFIG);
+    Ok(())
+}
+
+/// All that the guest is made of, for the name of a cached file.
+pub fn key() -> Vec<u8> {
+    [INIT, BENCH, POWEROFF, CONFIG, include_bytes!("sample.rs").as_slice()].concat()
+}

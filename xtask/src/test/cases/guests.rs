@@ -1,0 +1,142 @@
+//! Guests, by Dom0's own tools: scenarios from tests/scenarios, which run in Dom0's shell and count their checks.
+
+use anyhow::{Context, Result, bail, ensure};
+
+use super::super::room::Room;
+use crate::{guest_program, setup};
+
+/// A script for Dom0: name below /paravane, and text.
+#[derive(Clone, Copy, Debug)]
+pub struct Script(&'static str, &'static [u8]);
+
+impl From<Script> for (String, Vec<u8>) {
+    fn from(script: Script) -> Self {
+        (script.0.to_owned(), script.1.to_vec())
+    }
+}
+
+macro_rules! script {
+    ($name:literal) => {
+        Script($name, include_bytes!(concat!("../../../../tests/scenarios/", $name)))
+    };
+}
+
+/// What the scenarios share.
+pub const LIB: Script = script!("lib.sh");
+/// `cargo xtask demo`.
+pub const DEMO: Script = script!("demo.sh");
+const COMMANDS: Script = script!("commands.sh");
+const BAD_CONFIGS: Script = script!("bad_configs.sh");
+const CYCLES: Script = script!("cycles.sh");
+const SMP: Script = script!("smp.sh");
+const SHARES: Script = script!("shares.sh");
+const DAEMONS: Script = script!("daemons.sh");
+
+/// Scenarios of one boot, with their arguments.
+type Plan<'a> = &'a [(Script, &'a str)];
+
+/// Runs scenarios one behind the other; each must pass all its checks.
+fn play(room: &mut Room<'_>, plan: Plan<'_>) -> Result<()> {
+    room.args.tools = true;
+    room.args.mem = 2048;
+    room.files.push(LIB.into());
+    room.add_file("dom0-load", &guest_program::dom0_load()?)?;
+    room.add_file("domu", &guest_program::kernel("domu")?)?;
+    let mut command = String::new();
+    for (script, arguments) in plan {
+        room.files.push((*script).into());
+        command += &format!("echo SCENARIO {0}; sh /paravane/{0} {arguments};", script.0);
+    }
+    let (output, ..) = room.exec(&format!("{command} true"))?;
+    judge(&output, plan.len())
+}
+
+/// Every scenario came to its last line, and no check failed.
+fn judge(output: &str, scenarios: usize) -> Result<()> {
+    let ended = output
+        .split("SCENARIO ")
+        .skip(1)
+        .map(counts)
+        .collect::<Option<Vec<(u32, u32)>>>()
+        .with_context(|| format!("a scenario broke off:\n{output}"))?;
+    ensure!(ended.len() == scenarios, "{} of {scenarios} scenarios ran", ended.len());
+    ensure!(
+        ended.iter().all(|(passed, _)| *passed > 0),
+        "a scenario checked nothing"
+    );
+    let failed: u32 = ended.iter().map(|(_, failed)| failed).sum();
+    if failed > 0 {
+        let is_bad =
+            |line: &&str| line.starts_with("FAIL ") || line.starts_with("    ") || line.starts_with("SCENARIO ");
+        let lines: Vec<&str> = output.lines().filter(is_bad).collect();
+        bail!("{failed} checks failed:\n  {}", lines.join("\n  "));
+    }
+    Ok(())
+}
+
+/// The counts of the last line that has them.
+fn counts(text: &str) -> Option<(u32, u32)> {
+    text.lines().rev().find_map(|line| {
+        let (passed, failed) = line.trim().strip_suffix(" failed")?.split_once(" passed, ")?;
+        Some((passed.parse().ok()?, failed.parse().ok()?))
+    })
+}
+
+/// Every command, and every bad configuration.
+pub fn commands(room: &mut Room<'_>) -> Result<()> {
+    play(room, &[(COMMANDS, ""), (BAD_CONFIGS, "")])
+}
+
+/// The same commands with stock Xen below.
+pub fn peer(room: &mut Room<'_>) -> Result<()> {
+    room.args.hv = Some(setup::xen::find()?);
+    play(room, &[(COMMANDS, "")])
+}
+
+/// Guests that come and go; daemons that die.
+pub fn cycles(room: &mut Room<'_>) -> Result<()> {
+    play(room, &[(CYCLES, "20 1"), (DAEMONS, "")])
+}
+
+/// For long.
+pub fn cycles_long(room: &mut Room<'_>) -> Result<()> {
+    play(room, &[(CYCLES, "200 5")])
+}
+
+/// Four vcpus on two CPUs.
+pub fn smp(room: &mut Room<'_>) -> Result<()> {
+    play(room, &[(SMP, "1")])
+}
+
+/// For long.
+pub fn smp_long(room: &mut Room<'_>) -> Result<()> {
+    play(room, &[(SMP, "5")])
+}
+
+/// Two guests and Dom0 on one CPU.
+pub fn shares(room: &mut Room<'_>) -> Result<()> {
+    play(room, &[(SHARES, "10")])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::judge;
+
+    #[test]
+    fn a_scenario_must_come_to_its_end() {
+        assert!(judge("SCENARIO a\nok x\n1 passed, 0 failed\n", 1).is_ok());
+        assert!(judge("SCENARIO a\nok x\n", 1).is_err());
+        assert!(judge("SCENARIO a\nok x\n1 passed, 0 failed\n", 2).is_err());
+        assert!(judge("SCENARIO a\n0 passed, 0 failed\n", 1).is_err());
+    }
+
+    #[test]
+    fn failed_checks_are_named() {
+        let error = judge("SCENARIO a\nok x\nFAIL y: why\n    said\n1 passed, 1 failed\n", 1).unwrap_err();
+        let text = error.to_string();
+        assert!(
+            text.contains("FAIL y: why") && text.contains("said") && !text.contains("ok x"),
+            "{text}"
+        );
+    }
+}
