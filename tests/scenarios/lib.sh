@@ -58,11 +58,11 @@ console_count() { console_of "$1" | grep -ac -- "$2"; }
 
 # boots NAME [COUNT]: the guest's init has come to its shell, for the COUNTth time.
 boots_again() { [ "$(console_count "$1" 'GUEST UP')" -ge "$2" ]; }
-boots() { within "${patience:-120}" boots_again "$1" "${2:-1}"; }
+boots() { within "${patience:-300}" boots_again "$1" "${2:-1}"; }
 
 # in_guest NAME COMMAND: types a command into the guest's console; prints what it printed, ends with its status.
 in_guest() {
-    local name=$1 tty end=$(($(date +%s) + ${patience:-120})) id
+    local name=$1 tty end=$(($(date +%s) + ${patience:-300})) id
     id=$(xlr domid "$name") || return 99
     tty=$(xenstore read "/local/domain/$id/console/tty") || return 98
     turn=$((turn + 1))

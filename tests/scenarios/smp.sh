@@ -23,7 +23,7 @@ done
 disk() { [ "$(in_guest demo 'cat /tmp/disk' | grep -c "$sum")" = 4 ]; }
 check disk disk
 loaded() { in_guest demo 'cat /tmp/load.status'; }
-check load/ended within $((${patience:-120} * 4)) loaded
+check load/ended within $((${patience:-300} * 4)) loaded
 check load in_guest demo 'cat /tmp/load; exit_with() { return $1; }; exit_with $(cat /tmp/load.status)'
 for load in fork mmap signal fpu timer threads; do said "load/$load" "^$load: ok"; done
 check shutdown xlr shutdown -w demo

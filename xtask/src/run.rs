@@ -76,6 +76,13 @@ pub struct RunArgs {
 }
 
 impl RunArgs {
+    /// Whether stock Xen is booted that xtask has fetched.
+    fn is_stock_xen(&self) -> bool {
+        self.hv
+            .as_ref()
+            .is_some_and(|hv| hv.as_os_str() == "xen" || setup::xen::is_fetched(hv))
+    }
+
     /// What clap gives for `--no-tools`.
     pub fn plain() -> Self {
         Self {
@@ -134,11 +141,15 @@ pub fn machine(args: &RunArgs, over: &Overrides, additions: &Additions, scratch:
             Some(file) => file.clone(),
             None => image::up_to_date()?.elf32,
         };
+        let for_stock_xen = if args.is_stock_xen() { setup::xen::OPTIONS } else { "" };
         let tracing = if args.trace.is_some() { "trace" } else { "" };
         let dom0_mem = if args.mem > 1536 { "dom0_mem=1024M" } else { "" };
         Boot::Hypervisor(
             hv,
-            format!("console=com1 com1=115200 {dom0_mem} {tracing} {}", args.hv_append),
+            format!(
+                "console=com1 com1=115200 {dom0_mem} {tracing} {for_stock_xen} {}",
+                args.hv_append
+            ),
         )
     };
     let file = if args.bzimage || bare {
@@ -154,7 +165,7 @@ pub fn machine(args: &RunArgs, over: &Overrides, additions: &Additions, scratch:
         Some(_) => bail!("--exec needs the RAM disk that xtask makes; leave --initrd out"),
         None => {
             let file = scratch.join("initrd");
-            std::fs::write(&file, initramfs::build(&kernel, additions)?)?;
+            std::fs::write(&file, initramfs::build(&kernel, additions, over.tools_from.as_deref())?)?;
             file
         }
     });

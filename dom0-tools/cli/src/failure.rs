@@ -5,6 +5,8 @@
 use std::fmt;
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
+
 /// An error that carries the exit code it should end the program with.
 #[derive(Debug)]
 pub struct Failure {
@@ -40,9 +42,15 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
     ExitCode::from(code)
 }
 
-/// Prints what is wrong with the command line, or the help that was asked for.
+/// Prints what is wrong with the command line, or the help that was asked for. A command that does not exist is 1, as
+/// in xl; wrong options and arguments are 2.
 pub fn report_usage(error: &clap::Error) -> ExitCode {
     // A closed pipe is the reader's affair.
     let _ = error.print();
-    ExitCode::from(if error.use_stderr() { 2 } else { 0 })
+    let code = match error.kind() {
+        ErrorKind::InvalidSubcommand => 1,
+        _ if error.use_stderr() => 2,
+        _ => 0,
+    };
+    ExitCode::from(code)
 }

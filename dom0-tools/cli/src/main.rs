@@ -10,6 +10,8 @@ mod context;
 mod failure;
 mod life;
 mod lookup;
+#[cfg(test)]
+mod manual;
 mod top;
 mod view;
 

@@ -13,6 +13,8 @@ mod layout;
 mod notes;
 mod start;
 mod tables;
+#[cfg(test)]
+mod tests;
 mod unpack;
 
 pub use build::{BuildError, Built, Channel, Params, build};

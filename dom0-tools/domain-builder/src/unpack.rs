@@ -72,35 +72,9 @@ fn gzip(data: &[u8], most: usize) -> Result<Vec<u8>, UnpackError> {
 }
 
 fn xz(data: &[u8], most: usize) -> Result<Vec<u8>, UnpackError> {
-    let corrupt = UnpackError::Corrupt("xz");
-    let mut decoder = xz4rust::XzDecoder::in_heap_with_alloc_dict_size(0, WINDOW);
-    // Where the image states the length, all of it is here; pages that stay untouched cost nothing.
-    let guess = if most < MOST {
-        most
-    } else {
-        data.len().saturating_mul(4)
-    };
-    let mut out = vec![0; guess.clamp(1, most.max(1))];
-    let (mut read, mut written) = (0, 0);
-    loop {
-        let step = decoder
-            .decode(&data[read..], &mut out[written..])
-            .map_err(|_| corrupt)?;
-        read += step.input_consumed();
-        written += step.output_produced();
-        if step.is_end_of_stream() {
-            out.truncate(written);
-            return Ok(out);
-        }
-        if written == out.len() {
-            if out.len() == most {
-                return Err(UnpackError::TooLong);
-            }
-            out.resize((out.len() * 2).min(most), 0);
-        } else if !step.made_progress() {
-            return Err(corrupt);
-        }
-    }
+    const LIMIT_KIB: usize = (WINDOW >> 10) + 1024;
+    let stream = lzma_rust2::XzReader::new_mem_limit(data, false, LIMIT_KIB as u32);
+    read_all(stream, data.len(), most).map_err(|error| error.unwrap_or(UnpackError::Corrupt("xz")))
 }
 
 fn zstd(data: &[u8], most: usize) -> Result<Vec<u8>, UnpackError> {
@@ -108,15 +82,38 @@ fn zstd(data: &[u8], most: usize) -> Result<Vec<u8>, UnpackError> {
     let mut decoder = ruzstd::decoding::FrameDecoder::new();
     decoder.set_max_window_size(WINDOW as u64);
     let stream = ruzstd::decoding::StreamingDecoder::new_with_decoder(data, decoder).map_err(|_| corrupt)?;
-    let mut out = Vec::new();
-    stream
-        .take(most as u64 + 1)
-        .read_to_end(&mut out)
-        .map_err(|_| corrupt)?;
-    if out.len() > most {
-        return Err(UnpackError::TooLong);
+    read_all(stream, data.len(), most).map_err(|error| error.unwrap_or(corrupt))
+}
+
+/// Reads a stream to its end; none in the place of an error where the stream itself has one.
+fn read_all(mut stream: impl Read, packed: usize, most: usize) -> Result<Vec<u8>, Option<UnpackError>> {
+    // Where the image states the length, all of it is here; pages that stay untouched cost nothing.
+    let guess = if most < MOST { most } else { packed.saturating_mul(4) };
+    let mut out = vec![0; guess.clamp(1, most.max(1))];
+    let mut len = 0;
+    loop {
+        if len == out.len() {
+            // Full: only the end of the stream may follow, or more room is needed.
+            let mut next = [0];
+            match stream.read(&mut next).map_err(|_| None)? {
+                0 => return Ok(out),
+                _ if len >= most => return Err(Some(UnpackError::TooLong)),
+                _ => {
+                    out.resize((len * 2).min(most), 0);
+                    out[len] = next[0];
+                    len += 1;
+                }
+            }
+        } else {
+            match stream.read(&mut out[len..]).map_err(|_| None)? {
+                0 => {
+                    out.truncate(len);
+                    return Ok(out);
+                }
+                more => len += more,
+            }
+        }
     }
-    Ok(out)
 }
 
 /// LZ4's legacy frame: blocks of up to 8 MiB, each with its packed length before it.

@@ -15,6 +15,7 @@ mod hypercall;
 mod loop_device;
 mod mapping;
 mod net_device;
+mod pieces;
 mod xenbus_backend;
 
 pub use event_channel::{EventChannel, Port};
@@ -25,6 +26,7 @@ pub use hypercall::{Arg, Block, Privcmd};
 pub use loop_device::{LoopControl, LoopOptions};
 pub use mapping::{Mapping, PAGE_SIZE};
 pub use net_device::NetDevices;
+pub use pieces::{Piece, read_pieces, write_pieces};
 pub use xenbus_backend::XenbusBackend;
 
 /// A domain's number.

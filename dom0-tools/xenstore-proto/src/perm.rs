@@ -67,7 +67,7 @@ impl Permission {
     pub fn parse(text: &[u8]) -> Result<Permission, Error> {
         let (&letter, digits) = text.split_first().ok_or(Error::EINVAL)?;
         let access = Access::from_letter(letter).ok_or(Error::EINVAL)?;
-        if !digits.first().is_some_and(u8::is_ascii_digit) {
+        if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
             return Err(Error::EINVAL);
         }
         let domain = u16::try_from(parse_number(digits)).map_err(|_| Error::EINVAL)?;

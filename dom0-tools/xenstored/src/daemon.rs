@@ -319,7 +319,7 @@ impl Daemon {
         self.watches.collect(path, exact, &mut hits);
         let tree = before.unwrap_or(&self.live.tree);
         let special = xenstore_proto::path::is_special(path);
-        for watch in hits {
+        for (number, watch) in hits.iter().enumerate() {
             let Some(Some(connection)) = self.connections.get_mut(watch.client) else {
                 continue;
             };
@@ -331,7 +331,11 @@ impl Daemon {
                     let parent = xenstore_proto::path::parent(path).and_then(|above| tree.get(above));
                     identity.may_know(tree.get(path), parent, old)
                 };
-            if may_know {
+            // Who asked for the same event twice, with watches one above the other, is told once.
+            let twin =
+                |other: &&Watch| (other.client, other.skip, &other.token) == (watch.client, watch.skip, &watch.token);
+            let told = hits[..number].iter().any(twin);
+            if may_know && !told {
                 if !connection.dirty {
                     self.touched.push(watch.client);
                 }
@@ -421,18 +425,19 @@ impl Daemon {
         self.live.counts.remove(&domain);
     }
 
-    /// Removes a node that exists and tells watches at it, above it and below it.
+    /// Removes a node that exists and tells watches: those below it of what they watch, then those at it and above it.
     pub fn remove_and_fire(&mut self, path: &[u8]) {
         let generation = self.next_generation();
         let before = self.live.tree.clone();
-        self.fire(path, false, None, Some(&before));
         if self.watches.any_below(path)
             && let Some(node) = before.get(path)
         {
             let mut gone = Vec::new();
             node.for_each_below(&mut path.to_vec(), &mut |path, _| gone.push(path.to_vec()));
+            gone.pop();
             gone.iter().for_each(|path| self.fire(path, true, None, Some(&before)));
         }
+        self.fire(path, false, None, Some(&before));
         drop(before);
         self.live.remove(path, generation);
     }

@@ -62,6 +62,7 @@ impl Server {
         };
         server.adopt_clients()?;
         server.take_snapshot();
+        server.daemon.live.log.clear();
         Ok(server)
     }
 

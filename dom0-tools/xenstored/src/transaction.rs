@@ -163,10 +163,15 @@ impl Transaction {
                 removed: true,
             })
         };
-        note(path, false);
         if watched && let Some(node) = self.space.tree.get(path) {
-            node.for_each_below(&mut path.to_vec(), &mut |path, _| note(path, true));
+            let top = path.len();
+            node.for_each_below(&mut path.to_vec(), &mut |path, _| {
+                if path.len() > top {
+                    note(path, true);
+                }
+            });
         }
+        note(path, false);
         self.space.remove(path, generation);
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt::Display;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use crate::disk::Disk;
 use crate::document::{Kind, Setting, Value};
@@ -13,8 +14,9 @@ use crate::vif::Vif;
 pub(crate) fn read_disks(reader: &mut Reader<'_>) -> Vec<Disk> {
     let mut disks = Vec::new();
     let mut seen: HashMap<u32, u32> = HashMap::new();
+    let source = source_of(reader, "disk");
     for (at, line, disk) in read_list::<Disk>(reader, "disk") {
-        let place = place_of(reader, "disk", line);
+        let place = Place::new(&source, line);
         if let Some(before) = seen.insert(disk.vdev.number, line) {
             let message = format!("{} is also the disk of line {before}; choose another name", disk.vdev);
             reader.refuse(place, format!("disk[{at}]"), message);
@@ -27,8 +29,9 @@ pub(crate) fn read_disks(reader: &mut Reader<'_>) -> Vec<Disk> {
 
 pub(crate) fn read_vifs(reader: &mut Reader<'_>) -> Vec<Vif> {
     let mut vifs: Vec<Vif> = Vec::new();
+    let source = source_of(reader, "vif");
     for (at, line, vif) in read_list::<Vif>(reader, "vif") {
-        let place = place_of(reader, "vif", line);
+        let place = Place::new(&source, line);
         let same_mac = vif.mac.filter(|mac| vifs.iter().any(|other| other.mac == Some(*mac)));
         let same_number = vif
             .devid
@@ -52,11 +55,11 @@ pub(crate) fn read_vifs(reader: &mut Reader<'_>) -> Vec<Vif> {
     vifs
 }
 
-fn place_of(reader: &Reader<'_>, key: &str, line: u32) -> Place {
-    match reader.get(key) {
-        Some(setting) => Place::new(&setting.place.source, line),
-        None => Place::new(&"".into(), line),
-    }
+/// The file that a key stands in. Asked for once a list: the answer comes with a copy of the whole list.
+fn source_of(reader: &Reader<'_>, key: &str) -> Arc<str> {
+    reader
+        .get(key)
+        .map_or_else(|| "".into(), |setting| setting.place.source)
 }
 
 /// Index, line and meaning of each element; what cannot be read is refused. One string stands for a list of one.

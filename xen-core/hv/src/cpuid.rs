@@ -29,11 +29,6 @@ impl DomainCpuid {
         }
     }
 
-    /// What its toolstack leaves of it.
-    pub fn restriction(&self) -> Restriction {
-        self.restriction.lock().clone()
-    }
-
     /// Leaves only that from now on.
     pub fn restrict(&self, restriction: Restriction) {
         *self.restriction.lock() = restriction;

@@ -30,6 +30,7 @@ pub mod page_list;
 pub mod pci;
 pub mod port_policy;
 pub mod pte;
+pub mod quiesce;
 pub mod rangeset;
 pub mod rtc;
 pub mod sched;

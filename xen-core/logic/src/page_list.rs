@@ -88,20 +88,6 @@ impl PageList {
         push(&mut self.taken, links, frame);
         Some(frame)
     }
-
-    /// The frame after `frame`, or the first one: those that were not taken up, then those that were.
-    pub fn next(&self, links: &impl Links, frame: Option<u32>) -> Option<u32> {
-        let next = match frame {
-            None => self.fresh,
-            Some(frame) => links.links(frame).1,
-        };
-        let next = if next == NIL && frame.is_none() {
-            self.taken
-        } else {
-            next
-        };
-        if next == NIL { None } else { Some(next) }
-    }
 }
 
 fn push(head: &mut u32, links: &mut impl Links, frame: u32) {
@@ -151,12 +137,12 @@ mod tests {
         ]
     }
 
-    fn walk(list: &PageList, head: u32, table: &Table) -> Vec<u32> {
+    fn walk(head: u32, table: &Table) -> Vec<u32> {
         let mut found = Vec::new();
-        let mut at = (head != NIL).then_some(head);
-        while let Some(frame) = at {
-            found.push(frame);
-            at = list.next(table, Some(frame));
+        let mut at = head;
+        while at != NIL {
+            found.push(at);
+            at = table.links(at).1;
             assert!(found.len() <= FRAMES as usize, "a circle");
         }
         found
@@ -191,9 +177,9 @@ mod tests {
                     }
                     _ => {}
                 }
-                let walked: BTreeSet<u32> = walk(&list, list.fresh, &table).into_iter().collect();
+                let walked: BTreeSet<u32> = walk(list.fresh, &table).into_iter().collect();
                 prop_assert_eq!(&walked, &fresh);
-                let walked: BTreeSet<u32> = walk(&list, list.taken, &table).into_iter().collect();
+                let walked: BTreeSet<u32> = walk(list.taken, &table).into_iter().collect();
                 prop_assert_eq!(&walked, &taken);
             }
         }

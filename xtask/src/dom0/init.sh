@@ -47,6 +47,8 @@ cd /root
 if [ -e /paravane/command ]; then
     read -r mark < /paravane/mark
     echo 1 > /proc/sys/kernel/printk
+    # The console is a terminal, but who reads it here is a program.
+    export NO_COLOR=1
     printf '\n%s BEGIN\n' "$mark"
     sh /paravane/command < /dev/null 2>&1
     printf '\n%s END %d\n' "$mark" $?

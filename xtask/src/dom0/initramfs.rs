@@ -1,7 +1,7 @@
 //! Dom0's initial RAM disk: busybox, kernel modules and an init, in two archives. The first is the same for
 //! every run and cached; the second holds what one run adds.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Result;
@@ -27,11 +27,11 @@ pub struct Additions {
 }
 
 /// The RAM disk as bytes.
-pub fn build(kernel: &Kernel, additions: &Additions) -> Result<Vec<u8>> {
+pub fn build(kernel: &Kernel, additions: &Additions, given_tools: Option<&Path>) -> Result<Vec<u8>> {
     let mut disk = workspace::read(&base(kernel, additions.tools)?)?;
     let mut archive = Archive::new();
     if additions.tools {
-        for tool in tools::build()? {
+        for tool in tools::find(given_tools)? {
             archive.file(&format!("bin/{}", tool.name), 0o755, &workspace::read(&tool.file)?);
         }
     }

@@ -1,5 +1,6 @@
 //! Dom0's tools: the programs of `dom0-tools/`, linked statically, since Dom0's RAM disk has no libraries.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
@@ -55,8 +56,35 @@ fn programs(package: &Value, below: &Path) -> Option<(String, Vec<String>)> {
         .then(|| (package["name"].as_str().unwrap_or_default().to_owned(), names))
 }
 
+/// The tools: those in a given folder, or freshly compiled ones.
+pub fn find(given: Option<&Path>) -> Result<Vec<Tool>> {
+    match given {
+        Some(folder) => files(folder),
+        None => build(),
+    }
+}
+
+/// Every program in a folder.
+fn files(folder: &Path) -> Result<Vec<Tool>> {
+    let entries = std::fs::read_dir(folder).with_context(|| format!("--tools {}", folder.display()))?;
+    let mut tools = Vec::new();
+    for entry in entries {
+        let entry = entry?;
+        let is_program = entry
+            .metadata()
+            .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0);
+        if is_program {
+            tools.push(Tool {
+                name: entry.file_name().to_string_lossy().into_owned(),
+                file: entry.path(),
+            });
+        }
+    }
+    Ok(tools)
+}
+
 /// Compiles all tools, at most once by a process.
-pub fn build() -> Result<Vec<Tool>> {
+fn build() -> Result<Vec<Tool>> {
     static BUILT: Mutex<Option<Vec<Tool>>> = Mutex::new(None);
     let mut built = BUILT.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     if let Some(tools) = &*built {

@@ -25,6 +25,9 @@ pub struct Overrides {
     /// QEMU program in the place of qemu-system-x86_64
     #[arg(long, value_name = "FILE", global = true)]
     pub qemu: Option<PathBuf>,
+    /// Folder with Dom0's tools, linked statically, in the place of building them
+    #[arg(long = "tools", value_name = "DIR", global = true)]
+    pub tools_from: Option<PathBuf>,
 }
 
 /// A given file must be there.

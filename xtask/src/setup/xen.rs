@@ -1,7 +1,7 @@
 //! Stock Xen out of Debian's package: the yardstick of `bench`, never a part of the hypervisor.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
@@ -10,6 +10,15 @@ use crate::dom0::payload;
 use crate::workspace;
 
 const OTHERWISE: &str = "give a multiboot image of stock Xen with --xen FILE";
+
+/// What stock Xen needs under QEMU's emulation: by default it saves a guest's vector registers when the next one uses
+/// its own, and relies on a trap of XSAVE that QEMU 7.2 does not raise, so that domains get each other's registers.
+pub const OPTIONS: &str = "spec-ctrl=eager-fpu";
+
+/// Whether an image is the one that [`find`] gives.
+pub fn is_fetched(image: &Path) -> bool {
+    workspace::cache("xen").is_ok_and(|dir| image == dir.join("xen.elf"))
+}
 
 /// Debian's Xen, decompressed, in the cache.
 pub fn find() -> Result<PathBuf> {

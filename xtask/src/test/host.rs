@@ -33,6 +33,10 @@ pub fn run(long: bool) -> Result<Tally> {
         "loom_frame",
         "--test",
         "loom_fifo",
+        "--test",
+        "loom_grant",
+        "--test",
+        "loom_quiesce",
     ]);
     loom.arg("--target-dir")
         .arg(workspace::target().join("loom"))

@@ -49,16 +49,9 @@ pub fn run(args: &BlockAttachArgs, context: &mut Context) -> Result<ExitCode> {
         return Err(error);
     }
     let records = Records::default();
-    attach::remember(
-        Tools {
-            hypervisor,
-            records: &records,
-        },
-        uuid,
-        |config| {
-            config.disks.retain(|known| known.vdev.number != disk.vdev.number);
-            config.disks.push(disk.clone());
-        },
-    )?;
+    attach::remember(Tools::new(hypervisor, &records), uuid, |config| {
+        config.disks.retain(|known| known.vdev.number != disk.vdev.number);
+        config.disks.push(disk.clone());
+    })?;
     Ok(ExitCode::SUCCESS)
 }

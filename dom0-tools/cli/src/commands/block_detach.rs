@@ -45,15 +45,8 @@ pub fn run(args: &BlockDetachArgs, context: &mut Context) -> Result<ExitCode> {
     }
     let records = Records::default();
     let uuid = Uuid(hypervisor.domain_info(domid)?.uuid);
-    attach::remember(
-        Tools {
-            hypervisor,
-            records: &records,
-        },
-        uuid,
-        |config| {
-            config.disks.retain(|disk| disk.vdev.number != device.devid);
-        },
-    )?;
+    attach::remember(Tools::new(hypervisor, &records), uuid, |config| {
+        config.disks.retain(|disk| disk.vdev.number != device.devid);
+    })?;
     Ok(ExitCode::SUCCESS)
 }

@@ -89,12 +89,5 @@ fn make(context: &mut Context, request: Request) -> Result<Created> {
     let records = Records::default();
     supervise::ensure()?;
     let (hypervisor, store) = context.both()?;
-    create::create(
-        Tools {
-            hypervisor,
-            records: &records,
-        },
-        store,
-        request,
-    )
+    create::create(Tools::new(hypervisor, &records), store, request)
 }

@@ -32,15 +32,7 @@ pub fn run(args: &DestroyArgs, context: &mut Context) -> Result<ExitCode> {
     let uuid = Uuid(hypervisor.domain_info(domid)?.uuid);
     // The supervisor leaves a domain alone whose lock is held; when it is held by another, that one is at the same work.
     let lock = records.lock(uuid)?;
-    teardown::tear_down(
-        Tools {
-            hypervisor,
-            records: &records,
-        },
-        store,
-        uuid,
-        Some(domid),
-    )?;
+    teardown::tear_down(Tools::new(hypervisor, &records), store, uuid, Some(domid))?;
     records.remove(uuid)?;
     if let Some(lock) = lock {
         lock.release();

@@ -52,13 +52,8 @@ pub fn run(args: &NetworkAttachArgs, context: &mut Context) -> Result<ExitCode> 
         return Err(error);
     }
     let records = Records::default();
-    attach::remember(
-        Tools {
-            hypervisor,
-            records: &records,
-        },
-        uuid,
-        |config| config.vifs.push(vif.clone()),
-    )?;
+    attach::remember(Tools::new(hypervisor, &records), uuid, |config| {
+        config.vifs.push(vif.clone())
+    })?;
     Ok(ExitCode::SUCCESS)
 }

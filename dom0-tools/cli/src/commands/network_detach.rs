@@ -54,15 +54,8 @@ pub fn run(args: &NetworkDetachArgs, context: &mut Context) -> Result<ExitCode> 
     }
     let records = Records::default();
     let uuid = Uuid(hypervisor.domain_info(domid)?.uuid);
-    attach::remember(
-        Tools {
-            hypervisor,
-            records: &records,
-        },
-        uuid,
-        |config| {
-            config.vifs.retain(|vif| vif.devid != Some(device.devid));
-        },
-    )?;
+    attach::remember(Tools::new(hypervisor, &records), uuid, |config| {
+        config.vifs.retain(|vif| vif.devid != Some(device.devid));
+    })?;
     Ok(ExitCode::SUCCESS)
 }

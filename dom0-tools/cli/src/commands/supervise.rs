@@ -48,10 +48,7 @@ pub fn run(args: &SuperviseArgs, context: &mut Context) -> Result<ExitCode> {
     place.sign()?;
     let records = Records::default();
     let (hypervisor, store) = context.both()?;
-    let tools = Tools {
-        hypervisor,
-        records: &records,
-    };
+    let tools = Tools::new(hypervisor, &records);
     supervise::run(tools, store)?;
     Ok(ExitCode::SUCCESS)
 }

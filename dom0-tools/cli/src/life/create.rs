@@ -59,7 +59,7 @@ fn make(tools: Tools<'_>, store: &mut Client, mut request: Request) -> Result<Cr
     if find(tools.hypervisor, uuid)?.is_some() {
         bail!("there is a domain with UUID {uuid} already; leave uuid= out, or destroy that one");
     }
-    let image = Image::load(&request.config.boot)?;
+    let image = Image::load(&request.config.boot, tools.kernels)?;
     check_memory(tools.hypervisor, &request.config)?;
     let record = Record {
         uuid,

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use domain_builder::{Channel, Kernel, Params, build};
-use kernel_cache::{Cache, DIRECTORY};
+use kernel_cache::Cache;
 use privcmd::Mapping;
 use xenctrl::{DomId, Hypervisor};
 use xl_config::{Boot, DomainConfig};
@@ -22,9 +22,9 @@ pub struct Image {
 }
 
 impl Image {
-    /// Reads kernel and initial RAM disk.
-    pub fn load(boot: &Boot) -> Result<Self> {
-        let kernel = Cache::new(DIRECTORY).load(Path::new(&boot.kernel))?;
+    /// Reads kernel and initial RAM disk; unpacked kernels are kept in `kernels`.
+    pub fn load(boot: &Boot, kernels: &Path) -> Result<Self> {
+        let kernel = Cache::new(kernels).load(Path::new(&boot.kernel))?;
         let ramdisk = boot.ramdisk.as_deref().map(map_file).transpose()?;
         Ok(Self { kernel, ramdisk })
     }

@@ -18,6 +18,10 @@ pub mod teardown;
 pub mod tune;
 pub mod watch_end;
 
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
 use std::time::Duration;
 
 use xenctrl::Hypervisor;
@@ -34,4 +38,17 @@ pub struct Tools<'a> {
     pub hypervisor: &'a dyn Hypervisor,
     /// What is remembered of domains.
     pub records: &'a Records,
+    /// Where unpacked kernels are kept.
+    pub kernels: &'a Path,
+}
+
+impl<'a> Tools<'a> {
+    /// As they are outside tests.
+    pub fn new(hypervisor: &'a dyn Hypervisor, records: &'a Records) -> Self {
+        Self {
+            hypervisor,
+            records,
+            kernels: Path::new(kernel_cache::DIRECTORY),
+        }
+    }
 }

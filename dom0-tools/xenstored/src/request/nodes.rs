@@ -105,8 +105,9 @@ impl Daemon {
         if entries.len() > 255 {
             return Err(Error::E2BIG);
         }
-        for entry in &entries {
-            if !self.learn(entry.domain) {
+        for (number, entry) in entries.iter().enumerate() {
+            // An entry for a domain that does not exist is kept, and will not mean a later one of the same number.
+            if !self.learn(entry.domain) && number == 0 {
                 return Err(Error::ENOENT);
             }
         }

@@ -15,6 +15,8 @@ use xen_logic::early_alloc::EarlyAlloc;
 const BOOT_MAPPED: u64 = 4 << 30;
 /// Low memory stays as it is: the trampoline's, and Dom0's BIOS area.
 const LOW_END: u64 = 1 << 20;
+/// Bytes of the machine-to-physical table that are contiguous in memory.
+const M2P_EXTENT: u64 = 2 << 20;
 /// Least free memory to start with.
 const MIN_FREE: u64 = 32 << 20;
 
@@ -84,9 +86,13 @@ pub(super) fn init_frames(info: &Info) -> Result<(), OutOfMemory> {
         let zeroed = &mut |size| take(size, size, u64::MAX, 0);
         paging::map_backing((table(first), table(last)), zeroed)?;
         // A frame that nobody has given a meaning to has the invalid entry, all ones.
-        let (m2p, alias) = (M2P_RW + first * 8, M2P_RO + first * 8);
+        // In whole extents, which tools map by their first frames (`XENMEM_machphys_mfn_list`).
+        let (start, end) = (
+            first * 8 / M2P_EXTENT * M2P_EXTENT,
+            (last * 8).next_multiple_of(M2P_EXTENT),
+        );
         let ones = &mut |size, fill| take(size, size, u64::MAX, fill);
-        paging::map_aliased((m2p, M2P_RW + last * 8), (alias, GUEST_READ), ones)?;
+        paging::map_aliased((M2P_RW + start, M2P_RW + end), (M2P_RO + start, GUEST_READ), ones)?;
     }
     paging::map_zero_holes(FRAME_TABLE, FRAME_TABLE + frame::table_bytes(limit), &mut new_table)?;
     frame::init(limit);

@@ -1,7 +1,5 @@
 //! What a domain is made with.
 
-use xen_abi::XEN_DOMCTL_CDF_xs_domain;
-
 /// The properties that a domain keeps for its life, and its limits.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -15,7 +13,7 @@ pub struct Config {
     pub max_evtchn_port: u32,
     /// How many frames its grant table may have.
     pub max_grant_frames: u32,
-    /// How many frames of 512 mappings of others' grants it may have.
+    /// How many frames of 256 mappings of others' grants it may have.
     pub max_maptrack_frames: u32,
     /// The highest version of the grant table it may choose: 1 or 2.
     pub max_grant_version: u32,
@@ -55,10 +53,5 @@ impl Config {
             max_maptrack_frames: 0,
             ..Self::hardware(cpus, 0)
         }
-    }
-
-    /// Is the domain to serve the store?
-    pub fn is_xenstore(&self) -> bool {
-        self.flags & XEN_DOMCTL_CDF_xs_domain != 0
     }
 }

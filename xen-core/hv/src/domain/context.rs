@@ -96,6 +96,7 @@ fn load(next: &'static Vcpu, here: u32) -> bool {
         &next.hot.user_cr3
     };
     trace::count(trace::Counter::Cr3Loads);
+    mm::flush::note_guest();
     // SAFETY: a validated L4 table that the vcpu holds a reference to; the window has this CPU's reserved page.
     unsafe {
         segment::write_cr3(cr3.load(Relaxed));
@@ -116,9 +117,16 @@ fn load(next: &'static Vcpu, here: u32) -> bool {
 /// Gives up the state that this CPU holds for a vcpu it does not run: another CPU wants it, or it ends.
 /// Does nothing while a guest is current.
 pub fn unload() {
-    if percpu::current().is_idle() {
+    unload_if_idle();
+}
+
+/// As [`unload`]; true where this CPU has no guest's address space then.
+pub fn unload_if_idle() -> bool {
+    let idle = percpu::current().is_idle();
+    if idle {
         give_up_loaded();
     }
+    idle
 }
 
 /// Saves the state that this CPU holds, if it holds any, and goes to the idle address space.

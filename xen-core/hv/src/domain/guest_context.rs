@@ -1,9 +1,12 @@
 //! A vcpu's context as guests and toolstacks write it down (`vcpu_guest_context`).
 
-use super::Vcpu;
+use super::{Domain, Vcpu};
 use crate::arch::x86::regs::{rflags, selector};
 use crate::arch::x86::segment;
 use crate::guest::access_ok;
+use crate::hypercall::Stop;
+use crate::mm::frame::TypedRef;
+use crate::mm::typing::Fail;
 use crate::{mm, sched};
 use core::sync::atomic::Ordering::{Relaxed, Release};
 use xen_abi::*;
@@ -14,18 +17,37 @@ fn is_guest_address(addr: u64) -> bool {
     segment::is_canonical(addr) && access_ok(addr, 1)
 }
 
+/// The frames of the tables that a context names: the kernel's, and the user's if there is one.
+fn tables(c: &vcpu_guest_context) -> (u64, Option<u64>) {
+    let user = (c.ctrlreg[1] != 0).then_some(c.ctrlreg[1] >> 12);
+    (c.ctrlreg[3] >> 12, user)
+}
+
+/// Has the page tables of a first context checked, which may take long, and keeps them so until the answer is dropped.
+///
+/// # Errors
+/// `Again` with `args`; `EINVAL` where they are no tables of the domain's.
+pub fn hold_tables(domain: &Domain, c: &vcpu_guest_context, args: &[u64; 6]) -> Result<[Option<TypedRef>; 2], Stop> {
+    let (kernel, user) = tables(c);
+    mm::root::hold_tables(domain, kernel, user).map_err(|fail| match fail {
+        Fail::Again => Stop::Again(*args),
+        Fail::Errno(errno) => errno.into(),
+    })
+}
+
 /// Gives a vcpu that does not run its first context, which a guest kernel or a toolstack made for it.
 ///
 /// # Errors
-/// `EINVAL` for values that a vcpu may not have, `EBUSY` and others from the page types.
+/// `EINVAL` for values that a vcpu may not have, `EBUSY` and others from the page types. Where the tables have not been
+/// checked before ([`hold_tables`]), that may take long.
 pub fn vcpu_initialise(v: &'static Vcpu, c: &vcpu_guest_context) -> Result<(), Errno> {
     check(c)?;
     if c.gdt_ents > 14 * 512 || c.ldt_ents > 8192 {
         return Err(Errno::EINVAL);
     }
     mm::descriptor::set_gdt(v, &c.gdt_frames, c.gdt_ents as u32)?;
-    let user_cr3 = (c.ctrlreg[1] != 0).then_some(c.ctrlreg[1] >> 12);
-    mm::set_base_pointers(v, c.ctrlreg[3] >> 12, user_cr3)?;
+    let (kernel, user) = tables(c);
+    mm::set_base_pointers(v, kernel, user)?;
     set_state(v, c);
     mm::descriptor::set_ldt(v, c.ldt_base, c.ldt_ents as u32)?;
     v.initialised.store(true, Release);

@@ -14,7 +14,7 @@ mod vcpu;
 
 pub use config::{Config, DEFAULT_GRANT_FRAMES, DEFAULT_MAPTRACK_FRAMES};
 pub use end::{crash_current, resume, shutdown};
-pub use guest_context::{vcpu_change, vcpu_describe, vcpu_initialise};
+pub use guest_context::{hold_tables, vcpu_change, vcpu_describe, vcpu_initialise};
 pub use list::{find, find_alive, for_each, frames_gone, next_from, next_id, reap};
 pub use shared::{
     deliver_nmi, dummy_info, guest_cr2, set_guest_cr2, set_upcall_mask, upcall_mask, update_fast_paths, visible_iopl,
@@ -87,6 +87,10 @@ pub fn create(id: u16, config: &Config) -> Result<Arc<Domain>, Errno> {
     if config.max_vcpus == 0 || config.max_vcpus as usize > MAX_VCPUS {
         return Err(Errno::EINVAL);
     }
+    // Domains are made one at a time. Its shared page will name it as owner by its number, so that must be free.
+    if list::find(id).is_some() {
+        return Err(Errno::EEXIST);
+    }
     spare_memory()?;
     let mut vcpus = Vec::new();
     vcpus
@@ -117,10 +121,13 @@ pub fn create(id: u16, config: &Config) -> Result<Arc<Domain>, Errno> {
     if id != IDLE {
         crate::event::init_domain(&domain)?;
     }
-    // The shared page names the domain as its owner: it must not outlive one that cannot be listed.
+    // The shared page must not outlive a domain that cannot be listed.
     list::add(&domain).inspect_err(|_| while !crate::event::release(&domain) {})?;
     Ok(domain)
 }
+
+/// Frames that must be free for a domain or a vcpu to be made: many times what either takes of the heap.
+const SPARE_FRAMES: u64 = 64;
 
 /// Refuses to make something new when memory is so short that the small allocations behind it could fail: they have no
 /// way to say so.
@@ -128,10 +135,7 @@ pub fn create(id: u16, config: &Config) -> Result<Arc<Domain>, Errno> {
 /// # Errors
 /// `ENOMEM`.
 fn spare_memory() -> Result<(), Errno> {
-    if mm::alloc::free_frames() < mm::alloc::RESERVE {
-        return Err(Errno::ENOMEM);
-    }
-    Ok(())
+    mm::alloc::check_free(0)
 }
 
 impl Domain {

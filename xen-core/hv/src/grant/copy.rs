@@ -41,11 +41,12 @@ struct End {
     name: Name,
     mfn: Mfn,
     /// The bytes of the page that may be used.
-    first: u64,
-    end: u64,
+    first: u32,
+    end: u32,
     _held: Held,
-    /// The grant in use, and the one that it passes on.
-    _pins: [Option<Pinned>; 2],
+    /// The grant in use, or the one that it passes on, and then the grant itself.
+    _pin: Option<Pinned>,
+    _first_pin: Option<Pinned>,
 }
 
 /// Copies of a batch. The ends of the last one are kept for the next, which often has one of them too.
@@ -81,6 +82,82 @@ fn pin(granter: &Arc<Domain>, gref: grant_ref_t, grantee: domid_t, write: bool) 
     Ok((what, pinned))
 }
 
+/// Finds and holds one end, and puts it into `slot`: it is too large to be handed around.
+fn open(slot: &mut Option<End>, granters: &mut Granters, cur: &Vcpu, name: Name, write: bool) -> Result<(), i16> {
+    *slot = None;
+    let own = cur.domain();
+    if !name.by_grant {
+        // A page by its number must be the caller's own.
+        if name.domid != DOMID_SELF && name.domid != own.id {
+            return Err(GNTST_permission_denied);
+        }
+        return hold_part(slot, name, own, Mfn(name.u), (0, PAGE_SIZE as u32), [None, None], write);
+    }
+    let granter = granters.find(cur, name.domid)?;
+    let (what, pinned) = pin(granter, name.u as grant_ref_t, own.id, write)?;
+    if let What::Other { domain, gref } = what {
+        return open_passed_on(slot, granters, cur, name, (domain, gref), pinned);
+    }
+    let (mfn, part) = part_of(what)?;
+    hold_part(slot, name, granter, mfn, part, [Some(pinned), None], write)
+}
+
+/// Opens what a grant passes on, which another domain lends to the granter.
+#[cold]
+fn open_passed_on(
+    slot: &mut Option<End>,
+    granters: &mut Granters,
+    cur: &Vcpu,
+    name: Name,
+    (domain, gref): (domid_t, grant_ref_t),
+    first: Pinned,
+) -> Result<(), i16> {
+    if domain == first.granter.id {
+        return Err(GNTST_general_error);
+    }
+    let lender = granters.find(cur, domain)?;
+    let (what, pinned) = pin(lender, gref, first.granter.id, first.write)?;
+    let (mfn, part) = part_of(what)?;
+    let write = first.write;
+    hold_part(slot, name, lender, mfn, part, [Some(pinned), Some(first)], write)
+}
+
+/// The page and the bytes of it that a grant lends; a grant that is passed on passes none on itself.
+fn part_of(what: What) -> Result<(Mfn, (u32, u32)), i16> {
+    match what {
+        What::Page { frame } => Ok((Mfn(frame.into()), (0, PAGE_SIZE as u32))),
+        What::Part { frame, offset, length } => {
+            let (first, length) = (u32::from(offset), u32::from(length));
+            Ok((Mfn(frame.into()), (first, (first + length).min(PAGE_SIZE as u32))))
+        }
+        What::Other { .. } => Err(GNTST_general_error),
+    }
+}
+
+/// Holds a page of `owner`'s, of which a part may be used.
+#[inline(always)]
+fn hold_part(
+    slot: &mut Option<End>,
+    name: Name,
+    owner: &Domain,
+    mfn: Mfn,
+    (first, end): (u32, u32),
+    [pin, first_pin]: [Option<Pinned>; 2],
+    write: bool,
+) -> Result<(), i16> {
+    let held = hold(mfn, owner, write)?;
+    *slot = Some(End {
+        name,
+        mfn,
+        first,
+        end,
+        _held: held,
+        _pin: pin,
+        _first_pin: first_pin,
+    });
+    Ok(())
+}
+
 impl Copier {
     /// Nothing has been copied.
     pub const fn new() -> Self {
@@ -89,45 +166,6 @@ impl Copier {
             source: None,
             dest: None,
         }
-    }
-
-    /// Finds and holds one end.
-    fn open(&mut self, cur: &Vcpu, name: Name, write: bool) -> Result<End, i16> {
-        if name.by_grant {
-            return self.open_grant(cur, name, write);
-        }
-        // A page by its number must be the caller's own.
-        let own = cur.domain();
-        if name.domid != DOMID_SELF && name.domid != own.id {
-            return Err(GNTST_permission_denied);
-        }
-        let mfn = Mfn(name.u);
-        Ok(End {
-            name,
-            mfn,
-            first: 0,
-            end: PAGE_SIZE,
-            _held: hold(mfn, own, write)?,
-            _pins: [None, None],
-        })
-    }
-
-    fn open_grant(&mut self, cur: &Vcpu, name: Name, write: bool) -> Result<End, i16> {
-        let granter = self.granters.find(cur, name.domid)?.clone();
-        let (what, pinned) = pin(&granter, name.u as grant_ref_t, cur.domain().id, write)?;
-        let What::Other { domain, gref } = what else {
-            return open_part(name, &granter, what, [Some(pinned), None], write);
-        };
-        // What a grant passes on is another domain's to the granter, and that domain lends a page itself.
-        if domain == granter.id {
-            return Err(GNTST_general_error);
-        }
-        let lender = self.granters.find(cur, domain)?.clone();
-        let (passed, second) = pin(&lender, gref, granter.id, write)?;
-        if let What::Other { .. } = passed {
-            return Err(GNTST_general_error);
-        }
-        open_part(name, &lender, passed, [Some(second), Some(pinned)], write)
     }
 
     /// Carries out one `copy`.
@@ -144,14 +182,13 @@ impl Copier {
             by_grant: op.flags & flag != 0,
             u: ptr.u,
         };
-        let (source, dest) = (name(&op.source, GNTCOPY_source_gref), name(&op.dest, GNTCOPY_dest_gref));
+        let source = name(&op.source, GNTCOPY_source_gref);
+        let dest = name(&op.dest, GNTCOPY_dest_gref);
         if self.source.as_ref().is_none_or(|end| end.name != source) {
-            self.source = None;
-            self.source = Some(self.open(cur, source, false)?);
+            open(&mut self.source, &mut self.granters, cur, source, false)?;
         }
         if self.dest.as_ref().is_none_or(|end| end.name != dest) {
-            self.dest = None;
-            self.dest = Some(self.open(cur, dest, true)?);
+            open(&mut self.dest, &mut self.granters, cur, dest, true)?;
         }
         match (&self.source, &self.dest) {
             (Some(source), Some(dest)) => copy_bytes((source, op.source.offset), (dest, op.dest.offset), op.len),
@@ -160,36 +197,20 @@ impl Copier {
     }
 }
 
-/// Holds the page that a grant lends, or lends a part of.
-fn open_part(name: Name, owner: &Domain, what: What, pins: [Option<Pinned>; 2], write: bool) -> Result<End, i16> {
-    let (frame, first, end) = match what {
-        What::Page { frame } => (frame, 0, PAGE_SIZE),
-        What::Part { frame, offset, length } => (frame, offset.into(), u64::from(offset) + u64::from(length)),
-        What::Other { .. } => return Err(GNTST_general_error),
-    };
-    let mfn = Mfn(frame.into());
-    Ok(End {
-        name,
-        mfn,
-        first,
-        end: end.min(PAGE_SIZE),
-        _held: hold(mfn, owner, write)?,
-        _pins: pins,
-    })
-}
-
 /// Copies `len` bytes, which are within a page each, as far as both ends are open for them.
 fn copy_bytes((from, at): (&End, u16), (to, there): (&End, u16), len: u16) -> Result<(), i16> {
-    let inside = |end: &End, offset: u64| end.first <= offset && offset + u64::from(len) <= end.end;
-    let (at, there) = (u64::from(at), u64::from(there));
+    let inside = |end: &End, offset: u16| {
+        let offset = u32::from(offset);
+        end.first <= offset && offset + u32::from(len) <= end.end
+    };
     if !inside(from, at) || !inside(to, there) {
         return Err(GNTST_general_error);
     }
     // SAFETY: both frames are RAM and held, the target as writable memory, so it is nobody's page table; both ranges
     // lie within their pages, and may overlap. Guests may change them meanwhile: bytes are bytes.
     unsafe {
-        let source = mm::directmap(from.mfn.maddr() + at);
-        mm::directmap(to.mfn.maddr() + there).copy_from(source, len.into());
+        let source = mm::directmap(from.mfn.maddr() + u64::from(at));
+        mm::directmap(to.mfn.maddr() + u64::from(there)).copy_from(source, len.into());
     }
     Ok(())
 }

@@ -3,8 +3,8 @@
 use super::map::{find_slot, with_slot};
 use super::{Mapping, map};
 use crate::domain::{Domain, Vcpu};
-use crate::mm::pt::{Scope, Slot};
-use crate::mm::update::{self, Mode};
+use crate::mm::pt::Slot;
+use crate::mm::update;
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering::Relaxed;
 use xen_abi::*;
@@ -50,11 +50,10 @@ const TRIES: u32 = 8;
 /// Empties the entry that a mapping leaves.
 fn clear(own: &Domain, address: u64, leaving: Leaving) -> Result<(), i16> {
     let slot = find_slot(address, leaving.by_entry)?;
-    let scope = Scope::own(own);
     with_slot(slot, own, |slot| {
         for _ in 0..TRIES {
             let old = expected(slot, leaving)?;
-            if update::update_l1(slot.word(), Pte(0), Mode::IfEqual(old.0), &scope).is_ok() {
+            if update::clear_l1(slot.word(), old).is_ok() {
                 return Ok(());
             }
         }

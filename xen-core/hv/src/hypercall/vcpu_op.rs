@@ -1,6 +1,6 @@
 //! `vcpu_op`: bringing vcpus up and down, their timers, and what they share with the hypervisor.
 
-use super::Outcome;
+use super::{Outcome, Stop};
 use crate::arch::x86::apic;
 use crate::domain::{self, Vcpu};
 use crate::guest::GuestPtr;
@@ -45,7 +45,7 @@ pub fn vcpu_op(cur: &'static Vcpu, args: &[u64; 6]) -> Outcome {
             timers::cancel(v, Kind::Periodic);
         }
         VCPUOP_is_up => return Ok(!sched::is_down(v) as u64),
-        VCPUOP_initialise => initialise(v, arg)?,
+        VCPUOP_initialise => initialise(v, arg, args)?,
         VCPUOP_up => {
             if !v.initialised.load(Acquire) {
                 return Err(Errno::EINVAL.into());
@@ -104,16 +104,17 @@ fn set_singleshot(cur: &Vcpu, v: &'static Vcpu, at: GuestPtr<vcpu_set_singleshot
 
 /// Gives a vcpu that is down its first context. Its frame is large: not to be inlined into the common path.
 #[inline(never)]
-fn initialise(v: &'static Vcpu, arg: u64) -> Result<(), Errno> {
+fn initialise(v: &'static Vcpu, arg: u64, args: &[u64; 6]) -> Result<(), Stop> {
     let mut context = vcpu_guest_context::new_zeroed();
     GuestPtr::new(arg).read_slice(core::slice::from_mut(&mut context))?;
+    let _tables = domain::hold_tables(v.domain(), &context, args)?;
     // One at a time: the vcpu's registers have no other guard.
     if v.sched.being_set_up.swap(true, SeqCst) {
-        return Err(Errno::EBUSY);
+        return Err(Errno::EBUSY.into());
     }
     let done = set_up(v, &context);
     v.sched.being_set_up.store(false, SeqCst);
-    done
+    Ok(done?)
 }
 
 fn set_up(v: &'static Vcpu, context: &vcpu_guest_context) -> Result<(), Errno> {

@@ -1,7 +1,6 @@
 //! Free memory: the buddy allocator over the frame table, for the hypervisor and for domains.
 //!
-//! Free frames keep what they held. They are scrubbed when they are handed out again, and only if they belonged to
-//! somebody since boot; translations to them are flushed at that time too, by the newest stamp among them.
+//! Free frames keep what they held. They are scrubbed when they are handed out again; translations to them are flushed at that time too, by the newest stamp among them.
 //!
 //! A *claim* sets free frames aside for a domain that is about to get them (`XENMEM_claim_pages`): which ones is open,
 //! so it is a number only.
@@ -101,7 +100,9 @@ pub fn add_region(start: u64, end: u64) {
     let end = end.min(frame::limit()).min(NIL as u64);
     if start < end {
         let buddy = &mut POOL.lock().buddy;
-        buddy.add_region(&mut FrameTable, start as u32, end as u32, Marks::default());
+        // Whatever ran before, and the loader's modules, have left something in it.
+        let marks = Marks { dirty: true, epoch: 0 };
+        buddy.add_region(&mut FrameTable, start as u32, end as u32, marks);
     }
 }
 
@@ -155,7 +156,7 @@ pub fn set_claim(mm: &DomainMm, pages: u64) -> Result<(), Errno> {
 /// For whom frames are taken, and so how many must be left over.
 #[derive(Clone, Copy)]
 pub enum For<'a> {
-    /// The hypervisor itself, or the building of Dom0: no limit.
+    /// The hypervisor itself, or Dom0 at boot, which may see what was there before it: no limit.
     Hypervisor,
     /// A domain, which has perhaps claimed them: the reserve and what others have claimed are left.
     Domain(&'a DomainMm),
@@ -237,14 +238,12 @@ pub fn free_pages(mfn: Mfn, order: u32) {
         .free(&mut FrameTable, mfn.0 as u32, order as u8, marks);
 }
 
-/// Takes 2^`order` frames that a domain is to get. Their contents are nobody else's, but not necessarily zero. For a
-/// domain's own asking the caller holds no lock.
+/// Takes 2^`order` frames that a domain is to get. Their contents are nobody else's, but at boot. Later, the caller holds
+/// no lock.
 pub(super) fn alloc_blank(order: u32, addr_bits: u32, whom: For) -> Option<Mfn> {
     let (mfn, dirty) = take(order, addr_bits, whom)?;
-    match whom {
-        _ if !dirty => {}
-        For::Hypervisor => scrub(mfn, order),
-        For::Domain(_) => scrub_by_portions(mfn, order),
+    if dirty && matches!(whom, For::Domain(_)) {
+        scrub_by_portions(mfn, order);
     }
     Some(mfn)
 }

@@ -95,19 +95,6 @@ pub fn set_ldt(v: &Vcpu, base: u64, entries: u32) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Takes both tables from a vcpu that is loaded nowhere.
-pub fn clear(v: &Vcpu) {
-    v.cpu.gdt_entries.store(0, Relaxed);
-    v.cpu.ldt_entries.store(0, Relaxed);
-    let gdt = v.cpu.gdt_frames.iter().enumerate();
-    let ldt = v.cpu.ldt_frames.iter().enumerate();
-    for (page, slot) in gdt.chain(ldt.map(|(n, slot)| (n + LDT_FIRST as usize, slot))) {
-        if slot.load(Relaxed) != NO_FRAME {
-            install(v, page as u64, None, slot);
-        }
-    }
-}
-
 /// The frame that the vcpu's kernel sees at `va`, as a page of descriptors.
 fn table_page(v: &Vcpu, va: u64) -> Result<TypedRef, Errno> {
     let slot = pt::find_l1_from(v.hot.kernel_cr3.load(Relaxed), va).ok_or(Errno::EINVAL)?;

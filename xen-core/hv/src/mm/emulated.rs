@@ -1,6 +1,7 @@
 //! Writes of a guest kernel to its read-only page tables, which fault and are carried out here.
 
 use super::frame::{self, Mfn};
+use super::pending;
 use super::pt::{self, Scope};
 use super::typing::{self, Budget, Fail};
 use super::update::{self, Mode, checked_flags};
@@ -70,6 +71,9 @@ pub fn find(cur: &'static Vcpu, va: u64) -> Found {
 pub fn write(cur: &'static Vcpu, target: Target, old: Option<u64>, new: u64) -> Result<(), Errno> {
     // Where a check of a whole tree is interrupted, the guest executes the instruction again, and it goes on.
     let budget = &mut Budget::limited();
+    if !pending::finish(budget) {
+        return Err(Errno::EAGAIN);
+    }
     let mode = old.map_or(Mode::Replace, Mode::IfEqual);
     let Target { table, index, typ } = target;
     trace::count(trace::Counter::PtWrites);
@@ -92,7 +96,7 @@ pub fn write(cur: &'static Vcpu, target: Target, old: Option<u64>, new: u64) -> 
 /// As [`write()`].
 #[inline]
 pub fn exchange(cur: &'static Vcpu, target: Target, old: u64, new: u64) -> Result<(), Errno> {
-    if target.typ != Type::L1 {
+    if target.typ != Type::L1 || !pending::is_empty() {
         return write(cur, target, Some(old), new);
     }
     let domain = cur.domain();

@@ -8,10 +8,11 @@
 //!
 //! The arithmetic is `xen_logic::flush_epoch`'s.
 //!
-//! A CPU that leaves a domain loads another CR3, and is taken out of `dirty_cpus` after that.
+//! A CPU that leaves a domain loads another CR3, and is taken out of `dirty_cpus` after that. One that idles keeps the
+//! last guest's, until somebody asks it to flush: with the table without guests it remembers nothing, whatever the stamp.
 
 use crate::arch::x86::{cpu, mailbox, percpu, segment, smp};
-use crate::domain::Domain;
+use crate::domain::{Domain, context};
 use crate::mm::frame::FrameInfo;
 use crate::sync::PerCpu;
 use crate::{per_cpu, trace};
@@ -86,7 +87,32 @@ pub fn flush_va_local(va: u64) {
     cpu::invlpg(va);
 }
 
-/// Does on this CPU what another one asked for.
+/// This CPU has loaded the table without guests, and so remembers nothing of any until [`note_guest`].
+pub fn note_no_guest() {
+    LAST.this().store(u64::MAX, Ordering::Release);
+}
+
+/// This CPU is about to load a guest's table. What is unmapped from now on it may remember.
+#[inline]
+pub fn note_guest() {
+    let last = LAST.this();
+    if last.load(Ordering::Relaxed) == u64::MAX {
+        // Visible to all before the load, which waits for earlier stores.
+        last.store(EPOCH.load(Ordering::Acquire), Ordering::SeqCst);
+    }
+}
+
+/// Does on this CPU what another one asked for. A CPU that idles gives up the address space that it has kept: it is not
+/// asked again before it runs a guest.
+pub fn serve_request(scope: Scope) {
+    if scope != Scope::Cache && context::unload_if_idle() {
+        note_no_guest();
+        return;
+    }
+    serve(scope);
+}
+
+/// Makes this CPU forget.
 pub fn serve(scope: Scope) {
     match scope {
         Scope::All => flush_local(),

@@ -1,7 +1,6 @@
 //! The memory map that a toolstack gives a domain (`XENMEM_set_memory_map`).
 
 use alloc::vec::Vec;
-use xen_abi::Errno;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// An entry as BIOSes and this interface have it.
@@ -16,8 +15,8 @@ pub struct E820Entry {
     pub kind: u32,
 }
 
-/// Most entries of a map, as tools know it.
-pub const MAX_ENTRIES: usize = 128;
+/// Most entries of a map, as on Xen.
+pub const MAX_ENTRIES: usize = 1024;
 
 /// A domain's map; empty while nobody has set one.
 pub struct MemoryMap {
@@ -30,20 +29,13 @@ impl MemoryMap {
         Self { entries: Vec::new() }
     }
 
-    /// The entries.
-    pub fn entries(&self) -> &[E820Entry] {
-        &self.entries
+    /// The entry of that number, if the map has so many.
+    pub fn entry(&self, index: usize) -> Option<E820Entry> {
+        self.entries.get(index).copied()
     }
 
-    /// Sets the map.
-    ///
-    /// # Errors
-    /// `ENOMEM`.
-    pub fn set(&mut self, entries: &[E820Entry]) -> Result<(), Errno> {
-        let mut new = Vec::new();
-        new.try_reserve_exact(entries.len()).map_err(|_| Errno::ENOMEM)?;
-        new.extend_from_slice(entries);
-        self.entries = new;
-        Ok(())
+    /// Sets the map; answers the old one, to be dropped when no lock is held.
+    pub fn replace(&mut self, entries: Vec<E820Entry>) -> Vec<E820Entry> {
+        core::mem::replace(&mut self.entries, entries)
     }
 }

@@ -26,7 +26,7 @@ pub mod typing;
 pub mod update;
 
 pub use frame::Mfn;
-pub use pages::{DomainMm, frames_left, populate_for, set_max_pages};
+pub use pages::{DomainMm, set_max_pages};
 pub use relinquish::relinquish;
 pub use root::set_base_pointers;
 

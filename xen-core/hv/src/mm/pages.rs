@@ -54,11 +54,6 @@ impl DomainMm {
     }
 }
 
-/// Frames that name the domain as their owner.
-pub fn frames_left(domain: &Domain) -> u64 {
-    domain.mm.tot_pages.load(SeqCst) + domain.mm.shared_pages.load(SeqCst)
-}
-
 /// Sets how many frames the domain may own (`XEN_DOMCTL_max_mem`); it may own more by now.
 pub fn set_max_pages(domain: &Domain, pages: u64) {
     domain.mm.max_pages.store(pages, Relaxed);
@@ -272,22 +267,6 @@ fn with_domain<R>(id: u16, f: impl FnOnce(&Domain) -> R) -> Option<R> {
         return Some(f(here));
     }
     domain::find(id).map(|owner| f(&owner))
-}
-
-/// The domain's frame after `after` in its list, or the first one. The list may change between two calls: a frame that
-/// is not the domain's any more ends the walk.
-pub fn next(domain: &Domain, after: Option<Mfn>) -> Option<Mfn> {
-    let list = domain.mm.list.lock();
-    if after.is_some_and(|mfn| !is_listed(domain, mfn)) {
-        return None;
-    }
-    let next = list.next(&FrameTable, after.map(|mfn| mfn.0 as u32))?;
-    Some(Mfn(next.into()))
-}
-
-/// Is the frame on the domain's list? With the list's lock held the answer stays true.
-fn is_listed(domain: &Domain, mfn: Mfn) -> bool {
-    frame::info(mfn).is_some_and(|info| info.is_owned_by(domain) && !info.count_word().is_shared())
 }
 
 /// What a frame is used as, the way tools that save a domain want it (`XEN_DOMCTL_PFINFO_*`): `XTAB` for what is not

@@ -89,7 +89,8 @@ impl<'a> Scope<'a> {
 /// Takes what a present level-1 entry holds; answers the entry to store.
 ///
 /// # Errors
-/// `EINVAL` for forbidden bits or a frame the domain may not map so; `EPERM` for device frames.
+/// `EINVAL` for forbidden bits or a frame the domain may not map so; `EPERM` for device frames; `Again` where the frame
+/// was on its way to be a page table, and the pending list has to be finished first.
 #[inline(always)]
 pub fn hold_l1(entry: Pte, scope: &Scope) -> Result<Pte, Fail> {
     // The usual case is one more mapping of memory that is mapped already: it needs one exchange. All bits but the
@@ -132,7 +133,8 @@ fn hold_l1_slowly(entry: Pte, scope: &Scope) -> Result<Pte, Fail> {
             Type::Writable,
             scope.frames,
             scope.is_foreign(),
-            &mut Budget::unlimited(),
+            // It may have to be undone as a table before, which is put off if it takes long.
+            &mut Budget::portion(),
         )?;
         return Ok(entry);
     }
@@ -214,7 +216,7 @@ pub(super) fn validate(
     budget: &mut Budget,
 ) -> Result<(), Fail> {
     let checked = if level == 1 {
-        check_l1(table, domain)
+        check_l1(table, resume, domain)
     } else {
         check_table(table, level, resume, domain, budget)
     };
@@ -262,20 +264,20 @@ fn groups(table: &FrameInfo) -> &'static [[AtomicU64; GROUP]] {
     table.words().as_chunks().0
 }
 
-/// Checks a whole level-1 table: in one go, since that is a portion of work.
-fn check_l1(table: &'static FrameInfo, domain: &Domain) -> Result<(), (u16, Fail)> {
+/// Checks a level-1 table from `resume` on: in one go, since that is a portion of work.
+fn check_l1(table: &'static FrameInfo, resume: u16, domain: &Domain) -> Result<(), (u16, Fail)> {
     let scope = Scope::own(domain);
     for (n, group) in groups(table).iter().enumerate() {
         if none_present(group) {
             continue;
         }
         for (index, word) in group.iter().enumerate() {
-            let entry = Pte(word.load(Relaxed));
-            if !entry.is_present() {
+            let (at, entry) = ((n * GROUP + index) as u16, Pte(word.load(Relaxed)));
+            // Those below are held already, where a check was interrupted or a checked table left as it was.
+            if !entry.is_present() || at < resume {
                 continue;
             }
-            let at = |fail| ((n * GROUP + index) as u16, fail);
-            let stored = hold_l1(pte::adjust(entry, 1), &scope).map_err(at)?;
+            let stored = hold_l1(pte::adjust(entry, 1), &scope).map_err(|fail| (at, fail))?;
             if stored != entry {
                 word.store(stored.0, Relaxed);
             }

@@ -91,6 +91,18 @@ fn update_present_l1(word: &AtomicU64, new: Pte, mode: Mode, scope: &Scope) -> R
     }
 }
 
+/// Empties a level-1 entry in a table that the caller holds a use of, if it is still `expected`.
+///
+/// # Errors
+/// `EAGAIN` where it has changed.
+#[inline]
+pub fn clear_l1(word: &AtomicU64, expected: Pte) -> Result<(), Fail> {
+    word.compare_exchange(expected.0, 0, AcqRel, Acquire)
+        .map_err(|_| Fail::Errno(Errno::EAGAIN))?;
+    pt::drop_l1(expected);
+    Ok(())
+}
+
 /// Moves what the level-1 entry `from` holds to `to`, if that is still `expected`, whose hold is dropped. Both tables
 /// belong to one domain, and the caller holds a use of each.
 ///

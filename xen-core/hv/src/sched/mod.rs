@@ -55,8 +55,6 @@ impl Hold {
     pub const DYING: Hold = Hold(32);
     /// A control operation looks at it or changes it.
     pub const CONTROL: Hold = Hold(64);
-    /// A debugger has paused it.
-    pub const DEBUGGED: Hold = Hold(128);
 }
 
 /// No CPU.
@@ -244,11 +242,12 @@ pub fn insert_vcpu(v: &'static Vcpu) -> Result<(), Errno> {
     if v.is_idle() {
         return Ok(());
     }
+    // Both are counted before either can fail: [`forget`] takes both back.
     let count = CAPACITY.fetch_add(1, Relaxed) + 1;
+    timers::reserve(TIMERS_PER_VCPU)?;
     for cpu in bits(smp::online_mask()) {
         CPUS.of(cpu).queue.lock().reserve(count).map_err(|_| Errno::ENOMEM)?;
     }
-    timers::reserve(TIMERS_PER_VCPU)?;
     let start = bits(smp::online_mask())
         .nth(v.id as usize % smp::cpu_count())
         .unwrap_or(0);

@@ -253,14 +253,28 @@ impl Machine {
     /// A CPU loads another domain's tables, and so forgets what it knows.
     fn switch(&self, cpu: usize, domain: usize) {
         if self.running[cpu].replace(domain) != domain {
+            if self.last[cpu].get() == u64::MAX {
+                self.last[cpu].set(EPOCH.get());
+            }
             self.remembered.borrow_mut()[cpu].clear();
         }
+    }
+
+    /// A CPU has nothing to run, and loads the table without guests: nobody need ask it to flush.
+    fn idle(&self, cpu: usize) {
+        self.running[cpu].set(NOBODY);
+        self.remembered.borrow_mut()[cpu].clear();
+        self.last[cpu].set(u64::MAX);
     }
 
     /// A CPU uses what its domain has in a slot.
     fn touch(&self, cpu: usize, at: usize) {
         let life = |frame: usize| self.frames[frame].life.get();
-        let remembered = match self.slots.borrow()[self.running[cpu].get()][at] {
+        let slots = self.slots.borrow();
+        let Some(slots) = slots.get(self.running[cpu].get()) else {
+            return;
+        };
+        let remembered = match slots[at] {
             Some(Slot::Page { frame, writable }) => Remembered::Page {
                 frame,
                 life: life(frame),
@@ -332,6 +346,7 @@ enum Op {
     Allocate(usize, usize),
     End(usize),
     Switch(usize, usize),
+    Idle(usize),
     Touch(usize, usize),
     Flush(usize),
 }
@@ -351,6 +366,7 @@ fn op() -> impl Strategy<Value = Op> {
         5 => named.prop_map(|(f, d)| Op::Allocate(f, d)),
         1 => (1..DOMAINS).prop_map(Op::End),
         2 => (cpu.clone(), domain).prop_map(|(c, d)| Op::Switch(c, d)),
+        1 => cpu.clone().prop_map(Op::Idle),
         10 => (cpu.clone(), slot).prop_map(|(c, s)| Op::Touch(c, s)),
         1 => cpu.prop_map(Op::Flush),
     ]
@@ -369,6 +385,7 @@ impl Machine {
             Op::Allocate(frame, domain) => self.allocate(frame, domain),
             Op::End(domain) => self.end(domain),
             Op::Switch(cpu, domain) => self.switch(cpu, domain),
+            Op::Idle(cpu) => self.idle(cpu),
             Op::Touch(cpu, at) => self.touch(cpu, at),
             Op::Flush(cpu) => self.flush(cpu),
         }

@@ -113,8 +113,9 @@ pub fn smp_long(room: &mut Room<'_>) -> Result<()> {
     play(room, &[(SMP, "5")])
 }
 
-/// Two guests and Dom0 on one CPU.
+/// Two guests and Dom0 on one CPU. Time is counted instructions, or what else this machine does would be in the shares.
 pub fn shares(room: &mut Room<'_>) -> Result<()> {
+    room.args.icount = true;
     play(room, &[(SHARES, "10")])
 }
 

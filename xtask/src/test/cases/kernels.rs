@@ -52,6 +52,16 @@ pub fn abuse(room: &mut Room<'_>) -> Result<()> {
     checked(room, "abuse", "")
 }
 
+/// Grants and event channels.
+pub fn grants(room: &mut Room<'_>) -> Result<()> {
+    checked(room, "grants", "")
+}
+
+/// Other domains' memory. Strictly: of stock Xen less is asked.
+pub fn foreign(room: &mut Room<'_>) -> Result<()> {
+    checked(room, "foreign", "strict")
+}
+
 /// All vcpus at once. Four of them take turns on two cores, so they do less.
 pub fn churn(room: &mut Room<'_>) -> Result<()> {
     let rounds = if room.args.smp > 2 { "12" } else { "40" };

@@ -179,6 +179,27 @@ pub const ALL: &[Case] = &[
         kernels::abuse,
     ),
     case(
+        "kernel-grants",
+        1,
+        10,
+        "grants of both versions and event channels, used well and wrongly",
+        kernels::grants,
+    ),
+    case(
+        "kernel-grants-2",
+        2,
+        20,
+        "the same, and two vcpus at the same entry, handle or port at once",
+        kernels::grants,
+    ),
+    case(
+        "kernel-foreign",
+        2,
+        10,
+        "other domains' memory: limits, claims, foreign mappings, page tables, ends with frames in use",
+        kernels::foreign,
+    ),
+    case(
         "kernel-churn-2",
         2,
         20,

@@ -12,7 +12,7 @@ use xenstore_client::{Client, Store};
 use xl_config::{BackendType, Disk, DiskFormat};
 
 use super::presence::{Presence, has_driver};
-use super::{Class, Device, backend, hotplug};
+use super::{Class, Device, backend, blkd, hotplug};
 use crate::life::nodes::Nodes;
 
 /// What stands behind a disk.
@@ -135,6 +135,9 @@ impl PreparedDisk {
 
     /// Waits until a backend holds the disk. After that nothing here is needed any more.
     pub fn finish(self, store: &mut Client, presence: &Presence, time: Duration) -> Result<()> {
+        if self.device.class == Class::Qdisk && self.device.backend_domid == 0 && !cfg!(test) {
+            blkd::ensure()?;
+        }
         backend::wait_ready(store, &self.device, time)?;
         match &self.backing {
             Backing::Script(script) => {

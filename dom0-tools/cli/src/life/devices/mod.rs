@@ -1,6 +1,7 @@
 //! Devices in the store: where they stand, and how they come and go.
 
 pub mod backend;
+pub mod blkd;
 pub mod disk;
 pub mod hotplug;
 pub mod listing;

@@ -8,7 +8,7 @@ use xl_config::Uuid;
 use super::decide::{Decision, decide};
 use super::remove_stale_locks;
 use crate::life::create::{Request, create, create_locked};
-use crate::life::devices::remove;
+use crate::life::devices::{blkd, remove};
 use crate::life::layout::{domain_path, vm_path};
 use crate::life::record::{BuildLock, Record, Stage, boot_id};
 use crate::life::teardown::{find, tear_down};
@@ -27,6 +27,19 @@ pub fn look_after_all(tools: Tools<'_>, store: &mut Client) {
         }
     }
     remove_stale_locks(tools.records);
+    if let Err(error) = keep_block_backend(store) {
+        eprintln!("xlr supervise: {error:#}");
+    }
+}
+
+/// Starts the block backend again where it has ended and disks wait for it: guests do not notice.
+fn keep_block_backend(store: &mut Client) -> Result<()> {
+    let has_disks = !store.directory_or_empty("/local/domain/0/backend/qdisk")?.is_empty();
+    if has_disks && !cfg!(test) {
+        blkd::ensure()
+    } else {
+        Ok(())
+    }
 }
 
 fn look_after(tools: Tools<'_>, store: &mut Client, uuid: Uuid) -> Result<()> {

@@ -78,7 +78,7 @@ mod tests {
     }
 
     fn domain(shutdown: Option<ShutdownReason>, dying: bool) -> DomainInfo {
-        let raw = xenctrl::fake::Fake::new(1 << 20);
+        let raw = xenctrl::fake::Fake::new(16, 1);
         let domid = xenctrl::Domains::create_domain(&raw, &xenctrl::CreateDomain::new([1; 16], 1)).expect("a domain");
         let mut info = xenctrl::Domains::domain_info(&raw, domid).expect("its state");
         (info.shutdown, info.dying) = (shutdown, dying);

@@ -7,6 +7,8 @@ mod act;
 mod decide;
 mod wakeup;
 
+pub use act::look_after_all;
+
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -139,7 +141,7 @@ fn open_log() -> std::io::Result<File> {
 pub fn run(tools: Tools<'_>, store: &mut Client) -> Result<()> {
     let mut wakeup = wakeup::Wakeup::new(tools.records, store)?;
     loop {
-        act::look_after_all(tools, store);
+        look_after_all(tools, store);
         wakeup.wait(store)?;
     }
 }

@@ -1,9 +1,8 @@
 //! Ports connected to each other, and the ways they end.
+use crate::table::own;
 use guest_rt::events::{fired, unmask_port};
 use guest_rt::{check, hypercall};
 use xen_abi::*;
-
-const OWN: domid_t = 0;
 
 pub(crate) fn alloc(dom: domid_t, remote: domid_t) -> (i64, u32) {
     let mut op = evtchn_alloc_unbound {
@@ -51,22 +50,22 @@ fn connection() {
     check!("channels/alloc", answer == 0 && near != 0, "{answer} {near}");
     check!(
         "channels/unbound",
-        status(near) == (EVTCHNSTAT_unbound, OWN.into(), status(near).2),
+        status(near) == (EVTCHNSTAT_unbound, own().into(), status(near).2),
         "{:?}",
         status(near)
     );
     check!("channels/send-unbound", send(near) == 0, "");
-    let (answer, far) = connect(OWN, near);
+    let (answer, far) = connect(own(), near);
     check!("channels/connect", answer == 0 && far != near, "{answer} {far}");
     check!(
         "channels/near",
-        status(near) == (EVTCHNSTAT_interdomain, OWN.into(), far),
+        status(near) == (EVTCHNSTAT_interdomain, own().into(), far),
         "{:?}",
         status(near)
     );
     check!(
         "channels/far",
-        status(far) == (EVTCHNSTAT_interdomain, OWN.into(), near),
+        status(far) == (EVTCHNSTAT_interdomain, own().into(), near),
         "{:?}",
         status(far)
     );
@@ -88,7 +87,7 @@ fn connection() {
         "{}",
         fired(near)
     );
-    let (again, _) = connect(OWN, near);
+    let (again, _) = connect(own(), near);
     check!("channels/connect-twice", again < 0, "{again}");
     check!("channels/close", close(far) == 0, "");
     check!(
@@ -98,7 +97,7 @@ fn connection() {
         status(near)
     );
     check!("channels/send-after", send(near) == 0 && send(far) < 0, "");
-    let (answer, third) = connect(OWN, near);
+    let (answer, third) = connect(own(), near);
     check!(
         "channels/rebind",
         answer == 0 && status(near).2 == third,
@@ -144,7 +143,9 @@ fn exhaust() {
         (last, count) = (port, count + 1);
     };
     check!("channels/none-left", answer == -i64::from(Errno::ENOSPC.0), "{answer}");
-    check!("channels/last", last == EVTCHN_2L_NR_CHANNELS - 1, "{last}");
+    // Dom0 has all of the layout; the toolstack gives other domains fewer.
+    let limits = [EVTCHN_2L_NR_CHANNELS - 1, 1023];
+    check!("channels/last", limits.contains(&last), "{last}");
     // Those that were there before are below, and stay.
     let closed = (1..=last)
         .filter(|port| status(*port).0 == EVTCHNSTAT_unbound && close(*port) == 0)

@@ -1,6 +1,6 @@
 //! Copies between pages named by grants and by frame numbers.
 use crate::mapping::{GREF, data};
-use crate::table::{OWN, end, flags, grant, one, operate};
+use crate::table::{end, flags, grant, one, operate, own};
 use guest_rt::check;
 use guest_rt::pages::{self, Page, take_page};
 use xen_abi::*;
@@ -9,7 +9,7 @@ use xen_abi::*;
 pub(crate) fn by_grant(gref: u32, offset: u16) -> gnttab_copy_ptr {
     gnttab_copy_ptr {
         u: gref.into(),
-        domid: OWN,
+        domid: own(),
         offset,
         ..Default::default()
     }

@@ -1,5 +1,5 @@
 //! Mapping and unmapping, in all ways; marks in the entry; what page typing says of it.
-use crate::table::{OWN, end, flags, grant, head, one, operate};
+use crate::table::{end, flags, grant, head, one, operate, own};
 use core::sync::atomic::Ordering::SeqCst;
 use guest_rt::pages::{self, PTE_DATA, PTE_READ_ONLY, Page, take_page};
 use guest_rt::{check, trap};
@@ -27,7 +27,7 @@ pub(crate) fn map(gref: u32, host_addr: u64, flags: u32) -> gnttab_map_grant_ref
             host_addr,
             flags,
             grant_ref: gref,
-            dom: OWN,
+            dom: own(),
             ..Default::default()
         },
     )
@@ -259,7 +259,7 @@ fn batch() {
         host_addr: at[n].address(),
         flags: GNTMAP_host_map,
         grant_ref: GREF + n as u32,
-        dom: OWN,
+        dom: own(),
         ..Default::default()
     });
     let answer = operate(GNTTABOP_map_grant_ref, &mut maps);

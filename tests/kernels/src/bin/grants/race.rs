@@ -2,7 +2,7 @@
 use crate::channels::{alloc, close, connect, send, status};
 use crate::copying::{by_frame, by_grant, copy};
 use crate::mapping::{GREF, data, map, place, restore, unmap};
-use crate::table::{end, flags, grant, head};
+use crate::table::{end, flags, grant, head, own};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
 use guest_rt::pages::take_page;
 use guest_rt::{check, vcpu};
@@ -168,7 +168,7 @@ fn both_unmap() {
 
 /// Connects to the port in word 0, and closes that end again.
 fn close_and_connect() {
-    let (answer, port) = connect(0, word(0) as u32);
+    let (answer, port) = connect(own(), word(0) as u32);
     if answer == 0 {
         assert!(close(port) == 0);
     }

@@ -1,11 +1,24 @@
 //! The table, mapped where its entries can be written, and the hypercalls about it.
+use crate::channels;
 use core::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering::SeqCst};
 use guest_rt::pages::{self, PTE_DATA, Page};
 use guest_rt::{check, hypercall};
 use xen_abi::*;
 
-/// The domain that this kernel is.
-pub(crate) const OWN: domid_t = 0;
+static NUMBER: AtomicU16 = AtomicU16::new(0);
+
+/// The number of the domain that this kernel is.
+pub(crate) fn own() -> domid_t {
+    NUMBER.load(SeqCst)
+}
+
+/// Finds out the number: a port that waits for this domain names it.
+fn find_number() {
+    let (_, port) = channels::alloc(DOMID_SELF, DOMID_SELF);
+    NUMBER.store(channels::status(port).1 as u16, SeqCst);
+    channels::close(port);
+}
+
 /// Frames of the table that are mapped here.
 const FRAMES: u32 = 2;
 
@@ -57,7 +70,7 @@ pub(crate) fn flags(gref: u32) -> u16 {
 pub(crate) fn grant(gref: u32, mfn: u64, flags: u16) {
     // SAFETY: as in `head`.
     unsafe { AtomicU32::from_ptr(word(gref * 2 + 1)) }.store(mfn as u32, SeqCst);
-    head(gref).store(u32::from(flags) | u32::from(OWN) << 16, SeqCst);
+    head(gref).store(u32::from(flags) | u32::from(own()) << 16, SeqCst);
 }
 
 /// Empties an entry of version 1.
@@ -75,7 +88,10 @@ pub(crate) fn entry2(gref: u32) -> [&'static AtomicU64; 2] {
 pub(crate) fn grant2(gref: u32, flags: u16, word: u32, frame: u64) {
     let [head, contents] = entry2(gref);
     contents.store(frame, SeqCst);
-    head.store(u64::from(flags) | u64::from(OWN) << 16 | u64::from(word) << 32, SeqCst);
+    head.store(
+        u64::from(flags) | u64::from(own()) << 16 | u64::from(word) << 32,
+        SeqCst,
+    );
 }
 
 /// The status of an entry of version 2, in the page where its frame is mapped.
@@ -85,6 +101,7 @@ pub(crate) fn status2(page: &Page, gref: u32) -> u16 {
 }
 
 pub(crate) fn run() {
+    find_number();
     let query = one(
         GNTTABOP_query_size,
         gnttab_query_size {

@@ -1,7 +1,7 @@
 //! The table's second version: status words, parts of pages, grants passed on.
 use crate::copying::{by_frame, by_grant, copy};
 use crate::mapping::{GREF, data, map, place, restore, unmap};
-use crate::table::{OWN, end, entry2, flags, grant, grant2, one, operate, status2};
+use crate::table::{end, entry2, flags, grant, grant2, one, operate, own, status2};
 use core::sync::atomic::Ordering::SeqCst;
 use guest_rt::check;
 use guest_rt::pages::{self, PTE_DATA, Page, take_page};
@@ -9,8 +9,8 @@ use xen_abi::*;
 
 static STATUS: Page = Page::new();
 
-/// A reserved entry, as the toolstack fills them.
-const RESERVED: u32 = GNTTAB_RESERVED_XENSTORE;
+/// A reserved entry that the toolstack has no use for.
+const RESERVED: u32 = GNTTAB_NR_RESERVED_ENTRIES - 1;
 
 fn set_version(version: u32) -> (i64, u32) {
     let mut request = [gnttab_set_version { version }];
@@ -40,7 +40,7 @@ fn begin() -> bool {
         return false;
     }
     let [head, frame] = entry2(RESERVED).map(|word| word.load(SeqCst));
-    let kept = head as u32 == u32::from(GTF_permit_access) | u32::from(OWN) << 16 && frame == lent.mfn();
+    let kept = head as u32 == u32::from(GTF_permit_access) | u32::from(own()) << 16 && frame == lent.mfn();
     check!("version/reserved-kept", kept, "{head:#x} {frame:#x}");
     check!("version/emptied", entry2(GREF)[0].load(SeqCst) == 0, "");
     true
@@ -134,14 +134,14 @@ fn parts() {
 
 /// Grants that pass others on. They must be a third domain's, which there is none of here: all are refused.
 fn passed_on() {
-    let (lent, own, at) = (data(31), data(1), place());
+    let (lent, here, at) = (data(31), data(1), place());
     grant2(GREF, GTF_permit_access, 0, lent.mfn());
-    grant2(GREF + 1, GTF_transitive, OWN.into(), GREF.into());
-    grant2(GREF + 2, GTF_transitive, OWN.into(), (GREF + 1).into());
+    grant2(GREF + 1, GTF_transitive, own().into(), GREF.into());
+    grant2(GREF + 2, GTF_transitive, own().into(), (GREF + 1).into());
     grant2(GREF + 3, GTF_transitive, 99, GREF.into());
-    let from = |gref| copy(by_grant(gref, 0), by_frame(own, 0), 8, GNTCOPY_source_gref);
+    let from = |gref| copy(by_grant(gref, 0), by_frame(here, 0), 8, GNTCOPY_source_gref);
     check!("version/passed-own", from(GREF + 1) < 0, "{}", from(GREF + 1));
-    let status = copy(by_frame(own, 0), by_grant(GREF + 1, 0), 8, GNTCOPY_dest_gref);
+    let status = copy(by_frame(here, 0), by_grant(GREF + 1, 0), 8, GNTCOPY_dest_gref);
     check!(
         "version/passed-back",
         status < 0 && lent.read(0) == 31,

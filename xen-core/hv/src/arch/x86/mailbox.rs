@@ -96,7 +96,7 @@ fn serve(senders: u64) {
         let request = unsafe { *slot.request.get() };
         match request {
             Request::Unload => crate::domain::context::unload(),
-            Request::Flush(scope) => crate::mm::flush::serve(scope),
+            Request::Flush(scope) => crate::mm::flush::serve_request(scope),
         }
         slot.outstanding.fetch_and(!me, Ordering::Release);
     }

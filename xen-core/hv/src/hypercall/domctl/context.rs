@@ -3,6 +3,7 @@
 use super::Request;
 use crate::domain::{self, Domain, Vcpu, context};
 use crate::guest::GuestPtr;
+use crate::hypercall::Stop;
 use crate::sched::{self, Hold};
 use core::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
 use xen_abi::*;
@@ -27,15 +28,20 @@ fn vcpu(domain: &Domain, id: u32) -> Result<&'static Vcpu, Errno> {
 
 /// Gives a vcpu its first context, or changes the registers of one that has run.
 #[inline(never)]
-pub(super) fn set(r: &mut Request) -> Result<(), Errno> {
+pub(super) fn set(r: &mut Request) -> Result<(), Stop> {
     let ask: xen_domctl_vcpucontext = r.ask.payload();
     let domain = r.other()?;
     let v = vcpu(&domain, ask.vcpu)?;
     let mut wanted = vcpu_guest_context::new_zeroed();
     GuestPtr::new(ask.ctxt).read_slice(core::slice::from_mut(&mut wanted))?;
+    let _tables = if v.initialised.load(Acquire) {
+        None
+    } else {
+        Some(domain::hold_tables(&domain, &wanted, r.args)?)
+    };
     // The guest may be giving it a context of its own.
     if v.sched.being_set_up.swap(true, SeqCst) {
-        return Err(Errno::EBUSY);
+        return Err(Errno::EBUSY.into());
     }
     let done = with_stopped(v, || {
         if v.initialised.load(Acquire) {

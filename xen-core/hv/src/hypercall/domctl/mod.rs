@@ -115,7 +115,7 @@ fn carry_out(r: &mut Request) -> Result<(), Stop> {
         XEN_DOMCTL_getvcpuaffinity => sched::get_affinity(r)?,
         XEN_DOMCTL_scheduler_op => sched::scheduler_op(r)?,
 
-        XEN_DOMCTL_setvcpucontext => context::set(r)?,
+        XEN_DOMCTL_setvcpucontext => return context::set(r),
         XEN_DOMCTL_getvcpucontext => context::get(r)?,
         XEN_DOMCTL_set_ext_vcpucontext => context::set_ext(r)?,
         XEN_DOMCTL_get_ext_vcpucontext => context::get_ext(r)?,

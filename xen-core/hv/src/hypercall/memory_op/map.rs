@@ -1,7 +1,7 @@
 //! Memory maps: the machine's, and those that toolstacks give to domains.
 
+use super::super::Outcome;
 use super::super::mmu_update::{living_domain, named_domain};
-use super::super::{Outcome, Stop};
 use crate::boot;
 use crate::domain::{Domain, Vcpu};
 use crate::guest::GuestPtr;
@@ -9,6 +9,7 @@ use crate::irq;
 use crate::mm::Mfn;
 use crate::mm::layout::PAGE_SIZE;
 use crate::mm::memory_map::{E820Entry, MAX_ENTRIES};
+use alloc::vec::Vec;
 use core::mem::offset_of;
 use xen_abi as abi;
 use xen_abi::Errno;
@@ -34,22 +35,13 @@ fn write_map(at: u64, entries: impl Iterator<Item = E820Entry>) -> Outcome {
 /// # Errors
 /// `ENOSYS` if not: it then takes its frames as one range; `EFAULT`.
 pub(super) fn memory_map(cur: &Vcpu, at: u64) -> Outcome {
-    let mut copy = [E820Entry {
-        addr: 0,
-        size: 0,
-        kind: 0,
-    }; MAX_ENTRIES];
+    let map = &cur.domain().mm.map;
     // Guest memory is not written to with the lock held.
-    let count = {
-        let map = cur.domain().mm.map.lock();
-        let entries = map.entries();
-        copy[..entries.len()].copy_from_slice(entries);
-        entries.len()
-    };
-    if count == 0 {
+    let entry = |index| map.lock().entry(index);
+    if entry(0).is_none() {
         return Err(Errno::ENOSYS.into());
     }
-    write_map(at, copy.into_iter().take(count))
+    write_map(at, (0..).map_while(entry))
 }
 
 /// `set_memory_map`: gives a domain its map.
@@ -58,17 +50,21 @@ pub(super) fn memory_map(cur: &Vcpu, at: u64) -> Outcome {
 /// `EINVAL` for too many entries, `EPERM`, `ESRCH`, `EFAULT`, `ENOMEM`.
 pub(super) fn set_memory_map(cur: &'static Vcpu, at: u64) -> Outcome {
     let request = GuestPtr::<abi::xen_foreign_memory_map>::new(at).read()?;
-    let mut copy = [E820Entry {
-        addr: 0,
-        size: 0,
-        kind: 0,
-    }; MAX_ENTRIES];
-    let entries = copy
-        .get_mut(..request.map.nr_entries as usize)
-        .ok_or(Stop::Errno(Errno::EINVAL))?;
+    let (count, list) = (
+        request.map.nr_entries as usize,
+        GuestPtr::<E820Entry>::new(request.map.buffer),
+    );
+    if count > MAX_ENTRIES {
+        return Err(Errno::EINVAL.into());
+    }
     let domain = living_domain(cur, request.domid)?;
-    GuestPtr::<E820Entry>::new(request.map.buffer).read_slice(entries)?;
-    domain.mm.map.lock().set(entries)?;
+    let mut entries = Vec::new();
+    entries.try_reserve_exact(count).map_err(|_| Errno::ENOMEM)?;
+    for index in 0..count as u64 {
+        entries.push(list.at(index).read()?);
+    }
+    let old = domain.mm.map.lock().replace(entries);
+    drop(old);
     Ok(0)
 }
 

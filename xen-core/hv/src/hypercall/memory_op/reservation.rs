@@ -12,9 +12,9 @@ use xen_abi as abi;
 use xen_abi::Errno;
 use xen_logic::frame::cells;
 
-/// Largest extent that a caller may ask for: the privileged domain 64 MiB, others 2 MiB.
+/// Largest extent that a caller may ask for: the privileged domain 16 MiB, as on Xen, others 2 MiB.
 pub(super) fn max_order(cur: &Vcpu) -> u32 {
-    if cur.domain().privileged { 14 } else { 9 }
+    if cur.domain().privileged { 12 } else { 9 }
 }
 
 /// The most extents that fit beside the command when the call is continued.

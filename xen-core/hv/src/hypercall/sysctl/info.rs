@@ -31,6 +31,7 @@ pub(super) fn machine(op: &mut xen_sysctl_physinfo) -> Result<(), Errno> {
     op.capabilities = XEN_SYSCTL_PHYSCAP_pv | XEN_SYSCTL_PHYSCAP_gnttab_v1 | XEN_SYSCTL_PHYSCAP_gnttab_v2;
     op.total_pages = ram_pages();
     op.free_pages = mm::alloc::free_frames();
+    op.outstanding_pages = mm::alloc::outstanding_claims();
     op.max_mfn = mm::frame::limit() - 1;
     // The first eight words of features in Xen's order; the ninth is not asked for.
     let words = policy::feature_words(cpuid::raw);
