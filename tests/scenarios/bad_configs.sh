@@ -1,7 +1,7 @@
 # What a person can write wrong: each gives an error that names file, line or object, and leaves nothing behind.
 . /paravane/lib.sh
 check warm-up warm_up
-resources > /tmp/before
+settled > /tmp/before
 # bad NAME TEXT LINES: a configuration of these lines is refused, and the refusal says TEXT.
 bad() {
     printf '%b' "$3" > /tmp/bad.cfg
@@ -11,7 +11,7 @@ bad() {
 named='name = "bad"\n'
 
 refused no-file any /nowhere.cfg xlr create /nowhere.cfg
-bad syntax 'bad.cfg:3' "${named}${small}disk = [ \"phy:/dev/ram0,xvda,w\n"
+bad syntax 'bad.cfg:4' "${named}${small}disk = [ \"phy:/dev/ram0,xvda,w\n"
 bad syntax-word 'bad.cfg:4' "${named}${small}this is no line\n"
 bad no-name name "$small"
 bad no-kernel kernel "${named}memory = 16\n"
@@ -26,7 +26,7 @@ bad vcpus-too-many vcpus "${named}${small}vcpus = 100000\n"
 bad disk-missing /nowhere/disk.img "${named}${small}disk = [ \"format=raw, vdev=xvda, access=rw, target=/nowhere/disk.img\" ]\n"
 bad disk-word disk "${named}${small}disk = [ \"frobnicate=1, vdev=xvda, target=/dev/ram0\" ]\n"
 bad bridge-missing nobr "${named}${small}vif = [ \"bridge=nobr\" ]\n"
-bad mac-malformed mac "${named}${small}vif = [ \"bridge=xenbr0, mac=zz:zz\" ]\n"
+bad mac-malformed MAC "${named}${small}vif = [ \"bridge=xenbr0, mac=zz:zz\" ]\n"
 bad on-crash-word on_crash "${named}${small}on_crash = \"weep\"\n"
 bad hvm-guest type "${named}${small}type = \"hvm\"\n"
 
@@ -35,9 +35,10 @@ printf '%b' "${named}${small}frobnicate = 1\n" > /tmp/warned.cfg
 check unknown-key xlr create /tmp/warned.cfg
 said unknown-key/named frobnicate
 xlr destroy bad
-for command in pause unpause shutdown reboot destroy 'mem-set' 'vcpu-list' uptime; do
-    refused "no-domain/$command" any nobody xlr $command nobody 16
+for command in pause unpause shutdown reboot destroy vcpu-list uptime domid; do
+    refused "no-domain/$command" any nobody xlr $command nobody
 done
+refused no-domain/mem-set any nobody xlr mem-set nobody 16
 refused no-command any frobnicate xlr frobnicate
 same_resources end/resources /tmp/before
 finish

@@ -1,7 +1,7 @@
 # cycles.sh SMALL LINUX: guests come and go; nothing of them stays.
 . /paravane/lib.sh
 check warm-up warm_up
-resources > /tmp/before
+settled > /tmp/before
 
 small_cycle() { xlr create /tmp/small.cfg && xlr destroy small; }
 cycles() {
@@ -19,6 +19,8 @@ linux_cycle() {
     rm $logs/guest-demo.log
     return $result
 }
+check linux/warm-up linux_cycle
+settled > /tmp/before
 check linux cycles "$2" linux_cycle
 same_resources linux/resources /tmp/before
 finish

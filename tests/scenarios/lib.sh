@@ -2,7 +2,8 @@
 logs=/var/log/xen/console
 passed=0
 failed=0
-turn=0
+# Each scenario begins without guests, and without what earlier ones have said.
+rm -f $logs/guest-*.log
 
 # ok NAME / FAIL NAME WHY, and a count of both.
 passed() { passed=$((passed + 1)); echo "ok $1"; }
@@ -49,6 +50,9 @@ within() {
     done
 }
 
+# eventually COMMAND…: the same, for as long as a healthy machine could need under heavy load.
+eventually() { within "${patience:-300}" "$@"; }
+
 # A guest's console log, without time stamps.
 console_of() { sed 's/^\[[^]]*\] //; s/\r$//' "$logs/guest-$1.log" 2> /dev/null; }
 console_has() { console_of "$1" | grep -aq -- "$2"; }
@@ -58,16 +62,24 @@ console_count() { console_of "$1" | grep -ac -- "$2"; }
 
 # boots NAME [COUNT]: the guest's init has come to its shell, for the COUNTth time.
 boots_again() { [ "$(console_count "$1" 'GUEST UP')" -ge "$2" ]; }
-boots() { within "${patience:-300}" boots_again "$1" "${2:-1}"; }
+boots() { eventually boots_again "$1" "${2:-1}"; }
+
+# type_in NAME LINE: types a line into a guest's console.
+type_in() {
+    local id tty
+    id=$(xlr domid "$1") || return 99
+    tty=$(xenstore read "/local/domain/$id/console/tty") || return 98
+    echo "$2" > "$tty"
+}
 
 # in_guest NAME COMMAND: types a command into the guest's console; prints what it printed, ends with its status.
 in_guest() {
-    local name=$1 tty end=$(($(date +%s) + ${patience:-300})) id
-    id=$(xlr domid "$name") || return 99
-    tty=$(xenstore read "/local/domain/$id/console/tty") || return 98
-    turn=$((turn + 1))
+    local name=$1 end=$(($(date +%s) + ${patience:-300})) turn
+    # In a file, since this also runs in subshells.
+    turn=$(($(cat /tmp/turn 2> /dev/null || echo 0) + 1))
+    echo $turn > /tmp/turn
     # The marks are computed by the guest, so that the echo of the typed line does not hold them.
-    echo "echo; echo BEG\$((1000 + $turn)); { $2; } 2>&1; echo; echo END\$((1000 + $turn)) \$?" > "$tty"
+    type_in "$name" "echo; echo BEG\$((1000 + $turn)); { $2; } 2>&1; echo; echo END\$((1000 + $turn)) \$?" || return
     until console_has "$name" "^END$((1000 + turn)) "; do
         [ "$(date +%s)" -lt $end ] || return 97
         sleep 0.1
@@ -87,11 +99,26 @@ resources() {
     echo "bridge ports $(ls /sys/class/net/xenbr0/brif | wc -l)"
 }
 
-# same_resources NAME BEFORE: nothing has been left behind since `resources > BEFORE`. Memory is scrubbed after a
-# domain's end, and backends go a moment after it, so this is tried for a while.
-resources_like() { resources > /tmp/now; cmp -s "$1" /tmp/now; }
+# The same, once it no longer changes.
+settled() {
+    local last= now
+    while now=$(resources) && [ "$now" != "$last" ]; do
+        last=$now
+        sleep 1
+    done
+    echo "$now"
+}
+
+# same_resources NAME BEFORE [KIB]: nothing has been left behind since `resources > BEFORE`, but for so much memory that
+# the hypervisor may have taken for Dom0's own tables, which grow with the first guest of a kind. Memory is scrubbed
+# after a domain's end, and backends go a moment after it, so this is tried for a while.
+resources_like() {
+    resources > /tmp/now
+    [ "$(grep -v '^free' "$1")" = "$(grep -v '^free' /tmp/now)" ] &&
+        [ $(($(awk '$1 == "free" { print $2 }' "$1") - $(awk '$1 == "free" { print $2 }' /tmp/now))) -le "$2" ]
+}
 same_resources() {
-    if within 30 resources_like "$2"; then
+    if eventually resources_like "$2" "${3:-0}"; then
         passed "$1"
     else
         diff "$2" /tmp/now > /tmp/out
@@ -105,7 +132,7 @@ small='kernel = "/paravane/domu"\nmemory = 16\n'
 warm_up() {
     modprobe brd rd_nr=1 rd_size=16384
     printf "name = \"small\"\n${small}disk = [ \"phy:/dev/ram0,xvda,w\" ]\nvif = [ \"bridge=xenbr0\" ]\n" > /tmp/small.cfg
-    xlr create /tmp/small.cfg && within 20 console_has small 'DOMU UP' && xlr destroy small
+    xlr create /tmp/small.cfg && eventually console_has small 'DOMU UP' && xlr destroy small
 }
 
 # process_of WORDS: the processes whose command line begins so.
@@ -120,6 +147,26 @@ process_of() {
         esac
     done
     return $found
+}
+
+# busybox's nc hangs up when either side has nothing more to send, so the side that only receives reads from a pipe that
+# never ends.
+never=/tmp/never
+[ -p $never ] || mkfifo $never
+# received PORT FILE: one connection's data.
+received() { nc -l -p "$1" <> $never > "$2"; }
+# from_guest COMMAND: what a command of the guest `demo` sends over the network, as a checksum.
+from_guest() {
+    received 5001 /tmp/received &
+    local listener=$!
+    in_guest demo "$1 | nc -w 30 10.0.0.1 5001"
+    wait $listener
+    md5sum < /tmp/received
+}
+# to_guest COMMAND: what a command of Dom0 sends to the guest `demo`, as the guest's checksum.
+to_guest() {
+    sh -c "$1" | nc -l -p 5002 &
+    in_guest demo '[ -p /tmp/never ] || mkfifo /tmp/never; nc 10.0.0.1 5002 <> /tmp/never | md5sum' | tail -n 1
 }
 
 finish() {

@@ -10,20 +10,16 @@ check four-vcpus four
 # All at once: the program that checks itself, copies on the disk, copies over the network.
 sum=$(seq 1 100000 | md5sum)
 in_guest demo "(/mnt/load ${1:-1} > /tmp/load; echo \$? > /tmp/load.status) & (for i in 1 2 3 4; do seq 1 100000 > /mnt/\$i; sync; done; echo 3 > /proc/sys/vm/drop_caches; md5sum < /mnt/1; md5sum < /mnt/2; md5sum < /mnt/3; md5sum < /mnt/4) > /tmp/disk; echo begun" > /dev/null
-for turn_of in 1 2 3; do
-    sent() {
-        nc -l -p 5001 > /tmp/received < /dev/null &
-        local listener=$!
-        in_guest demo 'seq 1 100000 | nc -w 20 10.0.0.1 5001; true'
-        wait $listener
-        [ "$(md5sum < /tmp/received)" = "$sum" ]
-    }
-    check "network-$turn_of" sent
+sent() { [ "$(from_guest 'seq 1 100000' | tail -n 1)" = "$sum" ]; }
+got() { [ "$(to_guest 'seq 1 100000')" = "$sum" ]; }
+for time in 1 2 3; do
+    check "network-out-$time" sent
+    check "network-in-$time" got
 done
 disk() { [ "$(in_guest demo 'cat /tmp/disk' | grep -c "$sum")" = 4 ]; }
 check disk disk
 loaded() { in_guest demo 'cat /tmp/load.status'; }
-check load/ended within $((${patience:-300} * 4)) loaded
+check load/ended eventually loaded
 check load in_guest demo 'cat /tmp/load; exit_with() { return $1; }; exit_with $(cat /tmp/load.status)'
 for load in fork mmap signal fpu timer threads; do said "load/$load" "^$load: ok"; done
 check shutdown xlr shutdown -w demo

@@ -43,6 +43,9 @@ pub struct RunArgs {
     /// Dom0 without its tools: no daemons, no bridge, no guest to start
     #[arg(long = "no-tools", action = clap::ArgAction::SetFalse)]
     pub tools: bool,
+    /// Empty caches in Dom0: the first guest's kernel is unpacked there
+    #[arg(long)]
+    pub cold: bool,
     /// More for Dom0's command line
     #[arg(long, value_name = "WORDS", default_value = "", allow_hyphen_values = true)]
     pub append: String,
@@ -93,6 +96,7 @@ impl RunArgs {
             disk: Vec::new(),
             add: Vec::new(),
             tools: false,
+            cold: false,
             append: String::new(),
             hv_append: String::new(),
             gdb: false,
@@ -222,6 +226,7 @@ pub fn run_with(args: &RunArgs, over: &Overrides, mut files: Vec<(String, Vec<u8
         command,
         files,
         tools: args.tools,
+        cold: args.cold,
     };
     let mut machine = machine(args, over, &additions, scratch.path())?;
     if args.trace.is_some() {

@@ -1,8 +1,10 @@
 //! The daemon: finds disks in xenstore and keeps them served.
 
 use std::collections::BTreeMap;
+use std::fs::{self, File};
 
 use anyhow::{Context, Result};
+use nix::fcntl::{Flock, FlockArg};
 use xenctrl::{Domains, Live};
 use xenstore_client::{Client, Event, Store};
 
@@ -10,6 +12,8 @@ use crate::device::{Device, Key};
 
 /// Where toolstacks announce disks for a backend in a process, relative to this domain's own directory.
 const ROOT: &str = "backend/qdisk";
+/// Whoever holds this file serves the disks.
+const LOCK: &str = "/run/paravane/blkd.serving";
 const BACKEND_TOKEN: &str = "backend";
 const RELEASE_TOKEN: &str = "release";
 
@@ -28,11 +32,27 @@ struct Daemon {
     verbose: bool,
 }
 
+/// Waits until no other blkd runs: two that serve one disk would destroy it.
+fn become_the_only_one() -> Result<Flock<File>> {
+    fs::create_dir_all("/run/paravane").context("cannot make /run/paravane; run as root")?;
+    let file = File::create(LOCK).with_context(|| format!("cannot open {LOCK}; run as root"))?;
+    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(lock) => Ok(lock),
+        Err((file, _)) => {
+            eprintln!("blkd: another blkd runs; waiting for its end");
+            Flock::lock(file, FlockArg::LockExclusive)
+                .map_err(|(_, error)| error)
+                .with_context(|| format!("cannot lock {LOCK}"))
+        }
+    }
+}
+
 /// Runs until something fails that a restart may cure.
 ///
 /// # Errors
 /// What it was.
 pub(crate) fn run(queues: u32, verbose: bool) -> Result<()> {
+    let _lock = become_the_only_one()?;
     let mut store = Client::open().context("cannot reach xenstore; is xenstored running?")?;
     store.watch(ROOT, BACKEND_TOKEN)?;
     store.watch("@releaseDomain", RELEASE_TOKEN)?;

@@ -87,7 +87,8 @@ impl Image {
 
     /// The byte that `count` sectors from `sector` on begin at; none where they leave the disk.
     fn place(&self, sector: u64, count: u64) -> Option<u64> {
-        (sector.checked_add(count)? <= self.sectors).then_some(sector * SECTOR)
+        // Multiplied only where it cannot overflow.
+        (sector.checked_add(count)? <= self.sectors).then(|| sector * SECTOR)
     }
 
     /// Moves `pieces` from or to the disk, from `sector` on.

@@ -188,6 +188,8 @@ fn serve_queue(
         let _ = events.notify(port);
     };
     let stopped = || stop.flag.load(Ordering::Relaxed);
+    // An earlier blkd may have died between its last answer and the event for it.
+    notify();
     while !stopped() {
         if drain(&mut ring, &mut server, &notify, &stopped).is_err() {
             eprintln!("blkd: {name}: the frontend broke its ring; the queue is no longer served");

@@ -150,6 +150,8 @@ impl Request {
             INDIRECT => indirect(bytes, sector),
             _ => Operation::Refuse(Status::Unsupported),
         };
+        // An indirect request is answered as what it moves; Linux disables a disk that answers otherwise.
+        let code = if code == INDIRECT { bytes[1] } else { code };
         Self { id, code, operation }
     }
 
@@ -277,6 +279,11 @@ mod tests {
             panic!("not indirect");
         };
         assert_eq!((write, count, pages), (true, 256, vec![5]));
+        assert_eq!(
+            Request::parse(&bytes).response(Status::Okay)[8],
+            WRITE,
+            "answered as what it moves"
+        );
         bytes[2..4].copy_from_slice(&257u16.to_le_bytes());
         assert_eq!(Request::parse(&bytes).operation, Operation::Refuse(Status::Error));
     }

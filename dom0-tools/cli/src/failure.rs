@@ -7,6 +7,8 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 
+use crate::message;
+
 /// An error that carries the exit code it should end the program with.
 #[derive(Debug)]
 pub struct Failure {
@@ -18,6 +20,7 @@ pub struct Failure {
 
 impl Failure {
     /// An error that ends the program with `code`.
+    #[allow(clippy::new_ret_no_self, reason = "every caller wants what commands return")]
     pub fn new(code: u8, message: impl Into<String>) -> anyhow::Error {
         Self {
             code,
@@ -35,9 +38,26 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
+/// The whole of `error` in one line: what was tried first, the last cause last, nothing twice.
+pub fn text(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain() {
+        let words = cause.to_string();
+        if !text.contains(&words) {
+            text += if text.is_empty() { "" } else { ": " };
+            text += &words;
+        }
+        // It has told the error number's meaning, which is all that is below it.
+        if cause.is::<xenctrl::Error>() {
+            break;
+        }
+    }
+    text
+}
+
 /// Prints `error` and gives the code to end with.
 pub fn report(error: &anyhow::Error) -> ExitCode {
-    eprintln!("xlr: {error:#}");
+    message::say(text(error));
     let code = error.downcast_ref::<Failure>().map_or(1, |failure| failure.code);
     ExitCode::from(code)
 }
@@ -53,4 +73,23 @@ pub fn report_usage(error: &clap::Error) -> ExitCode {
         _ => 0,
     };
     ExitCode::from(code)
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context;
+
+    use super::*;
+
+    #[test]
+    fn nothing_is_said_twice() {
+        let inner = anyhow::anyhow!("no such file").context("cannot read a: no such file");
+        let error = Err::<(), _>(inner).context("disk[0]").expect_err("an error");
+        assert_eq!(text(&error), "disk[0]: cannot read a: no such file");
+        let esrch = xenctrl::Error::new("pause", Some(3), std::io::Error::from_raw_os_error(3));
+        assert_eq!(
+            text(&esrch.into()),
+            "cannot pause (domain 3): there is no such domain (ESRCH)"
+        );
+    }
 }

@@ -12,6 +12,7 @@ mod life;
 mod lookup;
 #[cfg(test)]
 mod manual;
+mod message;
 mod top;
 mod view;
 
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return failure::report_usage(&error),
     };
+    message::set_up(&cli.global);
     let mut context = context::Context::new(cli.global);
     match commands::run(cli.command, &mut context) {
         Ok(code) => code,

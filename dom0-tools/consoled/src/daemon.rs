@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use privcmd::{DomId, Port};
@@ -34,6 +35,9 @@ struct Woken {
     ptys: Vec<(DomId, bool, bool)>,
 }
 
+/// How often in a row the events' device may fail before the daemon gives up, to be started again.
+const LOST_EVENTS_MAX: u32 = 10;
+
 /// The daemon's state.
 pub struct Daemon {
     wire: Live,
@@ -47,6 +51,7 @@ pub struct Daemon {
     news: Receiver<News>,
     ttys: Sender<Tty>,
     bell: UnixStream,
+    lost_events: u32,
 }
 
 impl Daemon {
@@ -56,6 +61,7 @@ impl Daemon {
         [Signal::SIGHUP, Signal::SIGTERM, Signal::SIGINT]
             .into_iter()
             .for_each(|signal| mask.add(signal));
+        raise_file_limit();
         // Before any thread is started, so that all of them have it.
         mask.thread_block()?;
         let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
@@ -92,6 +98,7 @@ impl Daemon {
             news,
             ttys,
             bell,
+            lost_events: 0,
         })
     }
 
@@ -166,11 +173,20 @@ impl Daemon {
 
     fn take_events(&mut self, now: Instant) -> io::Result<()> {
         let mut ports = [0; EVENTS_AT_ONCE];
-        let count = self.wire.events().pending_ports(&mut ports)?;
-        for port in &ports[..count] {
-            self.take_event(*port, now);
+        match self.wire.events().pending_ports(&mut ports) {
+            Ok(count) => {
+                self.lost_events = 0;
+                ports[..count].iter().for_each(|port| self.take_event(*port, now));
+                Ok(())
+            }
+            Err(error) if self.lost_events < LOST_EVENTS_MAX => {
+                report(&format!("events were lost: {error}; looking at every guest"));
+                self.lost_events += 1;
+                self.guests.values_mut().for_each(|guest| guest.serve(&self.wire, now));
+                Ok(())
+            }
+            Err(error) => Err(error),
         }
-        Ok(())
     }
 
     fn take_event(&mut self, port: Port, now: Instant) {
@@ -268,6 +284,15 @@ impl Daemon {
             }
         }
         Ok(false)
+    }
+}
+
+/// Two descriptors a guest: the usual limit is soon reached. What the administrator allows at most is taken.
+fn raise_file_limit() {
+    if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, most, most)
+    {
+        report(&format!("cannot raise the limit of open files: {error}"));
     }
 }
 

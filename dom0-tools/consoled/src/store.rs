@@ -97,8 +97,13 @@ impl StoreThread {
             watch_domain(&mut client, *domid)?;
         }
         loop {
+            // Many events of one domain are one reason to look.
+            let mut tokens = BTreeSet::new();
             while let Some(event) = client.next_event()? {
-                if !self.follow(&mut client, &event.token)? {
+                tokens.insert(event.token);
+            }
+            for token in tokens {
+                if !self.follow(&mut client, &token)? {
                     return Ok(());
                 }
             }
@@ -178,12 +183,9 @@ impl StoreThread {
     }
 }
 
-/// What is watched of a domain.
-fn watched(domid: DomId) -> [String; 2] {
-    [
-        format!("/local/domain/{domid}/console"),
-        format!("/local/domain/{domid}/name"),
-    ]
+/// What is watched of a domain. Not the directory: a node in it may be the guest's own, to write as often as it likes.
+fn watched(domid: DomId) -> [String; 3] {
+    ["console/ring-ref", "console/port", "name"].map(|node| format!("/local/domain/{domid}/{node}"))
 }
 
 /// Watches a domain's console. The first event, which comes at once, makes the loop look at it.

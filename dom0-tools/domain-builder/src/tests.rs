@@ -66,7 +66,7 @@ impl Elf {
         file[32] = 64;
         file[54] = 56;
         file[56] = count as u8;
-        let mut header = |index: usize, words: [u64; 6], kind: u32, body: &[u8]| {
+        let mut header = |index: usize, words: [u64; 5], kind: u32, body: &[u8]| {
             let at = 64 + 56 * index;
             let offset = file.len() as u64;
             file[at..at + 4].copy_from_slice(&kind.to_le_bytes());
@@ -75,11 +75,11 @@ impl Elf {
             }
             file.extend(body);
         };
-        header(0, [0, 0, notes.len() as u64, notes.len() as u64, 4, 0], 4, &notes);
+        header(0, [0, 0, notes.len() as u64, notes.len() as u64, 4], 4, &notes);
         for (index, (paddr, data, size)) in self.segments.iter().enumerate() {
             header(
                 index + 1,
-                [0, *paddr, data.len() as u64, *size, PAGE_SIZE as u64, 0],
+                [0, *paddr, data.len() as u64, *size, PAGE_SIZE as u64],
                 1,
                 data,
             );

@@ -211,3 +211,6 @@ fn open_stored(path: &Path) -> Option<Kernel> {
 fn hash(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
+
+#[cfg(test)]
+mod tests;

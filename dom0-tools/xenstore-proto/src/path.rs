@@ -2,10 +2,16 @@
 
 use crate::{ABSOLUTE_PATH_MAX, RELATIVE_PATH_MAX};
 
-/// Whether a byte may stand in a path.
-fn is_path_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'/' | b'_' | b'@')
-}
+/// Which bytes may stand in a path.
+const PATH_BYTES: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = (byte as u8).is_ascii_alphanumeric() || matches!(byte as u8, b'-' | b'/' | b'_' | b'@');
+        byte += 1;
+    }
+    table
+};
 
 /// Whether this absolute name is well formed: begins with `/`, has no empty component, no `/` at its end unless it is
 /// the root, and only permitted characters. With `special`, a name that begins with `@` is allowed, too.
@@ -18,14 +24,13 @@ pub fn is_valid(path: &[u8], special: bool) -> bool {
     if !start || path.len() > ABSOLUTE_PATH_MAX {
         return false;
     }
+    let mut good = true;
     let mut previous = 0;
     for &byte in path {
-        if !is_path_byte(byte) || (byte == b'/' && previous == b'/') {
-            return false;
-        }
+        good &= PATH_BYTES[usize::from(byte)] & !(byte == b'/' && previous == b'/');
         previous = byte;
     }
-    previous != b'/' || path.len() == 1
+    good && (previous != b'/' || path.len() == 1)
 }
 
 /// Whether a name is one of those that begin with `@`, which only watches and their access lists know.
@@ -41,7 +46,8 @@ pub fn is_relative(path: &[u8]) -> bool {
 /// Whether `path` is within what an unprivileged client may use: [`RELATIVE_PATH_MAX`] bytes behind a domain's own
 /// directory.
 pub fn is_short_enough(path: &[u8], limit: usize) -> bool {
-    path.len() - domain_prefix(path) <= limit.min(RELATIVE_PATH_MAX)
+    let limit = limit.min(RELATIVE_PATH_MAX);
+    path.len() <= limit || path.len() - domain_prefix(path) <= limit
 }
 
 /// Bytes of a leading `/local/domain/N/`, or 0.
@@ -58,8 +64,36 @@ fn domain_prefix(path: &[u8]) -> usize {
 }
 
 /// The components of an absolute path; none for the root.
-pub fn components(path: &[u8]) -> impl Iterator<Item = &[u8]> {
-    path.split(|&byte| byte == b'/').filter(|part| !part.is_empty())
+pub fn components(path: &[u8]) -> Components<'_> {
+    Components { rest: path }
+}
+
+/// See [`components`].
+#[derive(Clone, Debug)]
+pub struct Components<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Iterator for Components<'a> {
+    type Item = &'a [u8];
+
+    #[inline]
+    fn next(&mut self) -> Option<&'a [u8]> {
+        while let [b'/', tail @ ..] = self.rest {
+            self.rest = tail;
+        }
+        if self.rest.is_empty() {
+            return None;
+        }
+        let end = self
+            .rest
+            .iter()
+            .position(|&byte| byte == b'/')
+            .unwrap_or(self.rest.len());
+        let (name, tail) = self.rest.split_at(end);
+        self.rest = tail;
+        Some(name)
+    }
 }
 
 /// The path of the node above, or none for the root.

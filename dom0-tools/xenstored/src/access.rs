@@ -36,6 +36,37 @@ pub struct Rights {
     pub own: bool,
 }
 
+impl Rights {
+    /// To see a node.
+    pub const READ: Rights = Rights {
+        read: true,
+        write: false,
+        own: false,
+    };
+    /// To change a node.
+    pub const WRITE: Rights = Rights {
+        read: false,
+        write: true,
+        own: false,
+    };
+    /// To change a node's access list.
+    pub const OWN: Rights = Rights {
+        read: false,
+        write: true,
+        own: true,
+    };
+
+    /// Whether all of `needed` are among these.
+    pub fn cover(&self, needed: &Rights) -> bool {
+        (self.read || !needed.read) && (self.write || !needed.write) && (self.own || !needed.own)
+    }
+
+    /// Whether one of `needed` is among these.
+    pub fn touch(&self, needed: &Rights) -> bool {
+        (self.read && needed.read) || (self.write && needed.write) || (self.own && needed.own)
+    }
+}
+
 impl Identity {
     /// Domain 0, over its ring or a socket.
     pub fn privileged() -> Identity {

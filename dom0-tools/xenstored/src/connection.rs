@@ -44,6 +44,9 @@ pub struct Ring {
     pub journaled_end: u64,
 }
 
+/// An event that found no room: path and token.
+pub type Missed = (Rc<[u8]>, Rc<[u8]>);
+
 /// A watch as its client gave it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct OwnWatch {
@@ -83,7 +86,7 @@ pub struct Connection {
     /// Its watches.
     pub watches: Vec<OwnWatch>,
     /// Events that found no room, by path and token: told once there is room.
-    pub missed: BTreeSet<(Rc<[u8]>, Rc<[u8]>)>,
+    pub missed: BTreeSet<Missed>,
     /// Commits in a row that found a conflict.
     pub conflicts: u32,
     /// A request waits for another client's transaction.

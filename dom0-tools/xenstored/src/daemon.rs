@@ -422,6 +422,22 @@ impl Daemon {
         for path in orphans {
             self.remove_and_fire(&path);
         }
+        let root = self.live.tree.root();
+        if root.owner() == domain {
+            // The root cannot go; it falls to domain 0.
+            let list = root.permissions.with_owner(0, self.generation);
+            let entries = list.entries().to_vec();
+            let identity = Identity::privileged();
+            let generation = self.next_generation();
+            let terms = crate::space::Terms {
+                identity: &identity,
+                quotas: &self.quotas,
+                owned_elsewhere: 0,
+                generation,
+            };
+            // Domain 0 may change any list; there is nothing to fail.
+            let _ = self.live.set_permissions(&terms, b"/", entries);
+        }
         self.live.counts.remove(&domain);
     }
 

@@ -59,25 +59,28 @@ impl Space {
         }
     }
 
-    /// The node at `path`, if the client has the rights that `needs` asks for.
+    /// The node at `path`, if the client has the rights `needed`.
     ///
-    /// Whether a node exists is only told to those who may see it: without rights to the node above, the answer is
+    /// Whether a node exists is only told to those who may see it: without any of the rights to the node above, the answer is
     /// [`Error::EACCES`] in either case.
-    pub fn find(&mut self, identity: &Identity, path: &[u8], needs: fn(&Rights) -> bool) -> Result<&Node, Error> {
+    pub fn find(&mut self, identity: &Identity, path: &[u8], needed: Rights) -> Result<&Node, Error> {
         if self.accessed.is_some() {
             self.note(path);
         }
+        if identity.privileged {
+            return self.tree.get(path).ok_or(Error::ENOENT);
+        }
         // Looked up twice, since the borrow checker does not see that the first one ends where it is returned.
         match self.tree.get(path) {
-            Some(node) if identity.privileged || needs(&identity.rights(&node.permissions)) => {}
+            Some(node) if identity.rights(&node.permissions).cover(&needed) => {}
             Some(_) => return Err(Error::EACCES),
-            None => return Err(self.missing(identity, path, needs)),
+            None => return Err(self.missing(identity, path, needed)),
         }
         self.tree.get(path).ok_or(Error::ENOENT)
     }
 
     /// Why there is no node, as far as this client may know.
-    fn missing(&mut self, identity: &Identity, path: &[u8], needs: fn(&Rights) -> bool) -> Error {
+    fn missing(&mut self, identity: &Identity, path: &[u8], needed: Rights) -> Error {
         if identity.privileged {
             return Error::ENOENT;
         }
@@ -85,7 +88,7 @@ impl Space {
         while let Some(above) = path::parent(at) {
             self.note(above);
             if let Some(node) = self.tree.get(above) {
-                return if needs(&identity.rights(&node.permissions)) {
+                return if identity.rights(&node.permissions).touch(&needed) {
                     Error::ENOENT
                 } else {
                     Error::EACCES
@@ -98,21 +101,25 @@ impl Space {
 
     /// Sets a value; makes the node and its parents if need be.
     pub fn write(&mut self, terms: &Terms<'_>, path: &[u8], value: &[u8]) -> Result<(), Error> {
-        match self.find(terms.identity, path, |rights| rights.write) {
-            Ok(node) => {
-                if !terms.identity.privileged {
-                    check_size(
-                        terms,
-                        value.len(),
-                        node.permissions.entries().len(),
-                        node.children.list_length(),
-                    )?;
-                }
+        if terms.identity.privileged {
+            if self.accessed.is_some() {
+                self.note(path);
             }
-            Err(Error::ENOENT) => return self.create(terms, path, value),
-            Err(error) => return Err(error),
+        } else {
+            match self.find(terms.identity, path, Rights::WRITE) {
+                Ok(node) => check_size(
+                    terms,
+                    value.len(),
+                    node.permissions.entries().len(),
+                    node.children.list_length(),
+                )?,
+                Err(Error::ENOENT) => {}
+                Err(error) => return Err(error),
+            }
         }
-        let node = self.tree.get_mut(path).ok_or(Error::EIO)?;
+        let Some(node) = self.tree.get_mut(path) else {
+            return self.create(terms, path, value);
+        };
         node.value.clear();
         node.value.extend_from_slice(value);
         node.generation = terms.generation;
@@ -124,7 +131,7 @@ impl Space {
 
     /// Makes a node and its parents; false if it exists.
     pub fn make(&mut self, terms: &Terms<'_>, path: &[u8]) -> Result<bool, Error> {
-        match self.find(terms.identity, path, |rights| rights.write) {
+        match self.find(terms.identity, path, Rights::WRITE) {
             Ok(_) => Ok(false),
             Err(Error::ENOENT) => self.create(terms, path, &[]).map(|()| true),
             Err(error) => Err(error),
@@ -215,7 +222,7 @@ impl Space {
     /// Whether a node can be removed: checks rights, and notes everything below as looked at. False if there is nothing to
     /// remove.
     pub fn check_remove(&mut self, identity: &Identity, path: &[u8]) -> Result<bool, Error> {
-        match self.find(identity, path, |rights| rights.write) {
+        match self.find(identity, path, Rights::WRITE) {
             Ok(_) => {}
             Err(Error::ENOENT) => {
                 let above = path::parent(path).ok_or(Error::EINVAL)?;
@@ -258,7 +265,7 @@ impl Space {
         path: &[u8],
         entries: Vec<Permission>,
     ) -> Result<Permissions, Error> {
-        let node = self.find(terms.identity, path, |rights| rights.write && rights.own)?;
+        let node = self.find(terms.identity, path, Rights::OWN)?;
         let owner = entries.first().ok_or(Error::EINVAL)?.domain;
         let old = node.permissions.clone();
         if !terms.identity.privileged {

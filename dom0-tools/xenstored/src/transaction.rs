@@ -15,6 +15,7 @@ use crate::tree::{Permissions, Tree};
 #[derive(Default)]
 pub struct Accessed {
     nodes: HashMap<Rc<[u8]>, Option<u64>>,
+    bytes: usize,
 }
 
 impl Accessed {
@@ -22,12 +23,18 @@ impl Accessed {
     pub fn note(&mut self, path: &[u8], generation: Option<u64>) {
         if !self.nodes.contains_key(path) {
             self.nodes.insert(path.into(), generation);
+            self.bytes += path.len();
         }
     }
 
     /// How many paths.
     pub fn len(&self) -> usize {
         self.nodes.len()
+    }
+
+    /// Bytes of the paths.
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Whether nothing was looked at.
@@ -141,10 +148,16 @@ impl Transaction {
 }
 
 impl Transaction {
-    /// Whether it looks at no more than a client may.
+    /// Whether it looks at no more and keeps no more than a client may.
     pub fn check_size(&mut self, identity: &Identity, quotas: &Quotas) -> Result<(), Error> {
-        let size = self.space.accessed.as_ref().map_or(0, Accessed::len) as u64;
-        if identity.privileged || size <= quotas.transaction_nodes {
+        let (nodes, bytes) = self
+            .space
+            .accessed
+            .as_ref()
+            .map_or((0, 0), |seen| (seen.len(), seen.bytes()));
+        // What is to be done takes room, too, and once more as what watches will be told.
+        let bytes = (bytes + 2 * self.space.log.len()) as u64;
+        if identity.privileged || (nodes as u64 <= quotas.transaction_nodes && bytes <= quotas.memory) {
             return Ok(());
         }
         self.doomed = true;

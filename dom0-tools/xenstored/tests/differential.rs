@@ -78,6 +78,8 @@ impl Dice {
             _ => {
                 let owner = self.pick(&["n0", "r0", "b0", "n1", "b1", "r2", "n2"]);
                 let other = self.pick(&["", "\0r1", "\0b2", "\0r1\0w2", "\0n2", "\0r1\0r2\0r1\0r2\0r1"]);
+                // The C daemon removes the root when the domain that it was given to ends.
+                let path = if path == "/" { "/shared" } else { &path };
                 (Kind::SET_PERMS, format!("{path}\0{owner}{other}\0").into_bytes())
             }
         }

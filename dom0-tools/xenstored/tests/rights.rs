@@ -74,6 +74,18 @@ fn what_a_domain_owns_goes_with_it() {
 }
 
 #[test]
+fn the_root_outlives_its_owner() {
+    let (mut rig, root, _, _) = rig_with_guests();
+    rig.permit(root, "/", &["n1", "r2"]).unwrap();
+    rig.daemon.forget_domain(1);
+    assert_eq!(
+        rig.call(root, Kind::GET_PERMS, 0, b"/\0").as_deref(),
+        Ok(&b"n0\0r2\0"[..])
+    );
+    rig.check(root);
+}
+
+#[test]
 fn quotas_bind_guests_and_nobody_else() {
     let (mut rig, root, one, _) = rig_with_guests();
     let limit = rig.daemon.quotas.nodes;

@@ -3,6 +3,7 @@
 mod rig;
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use rig::Rig;
@@ -10,6 +11,9 @@ use xenstore_proto::{Error, Kind};
 
 /// Nodes and values; a node's parents are in it, too.
 type Model = BTreeMap<String, String>;
+
+/// A transaction: its number, the nodes as it sees them, and what it did with which answers.
+type Running = (u32, Model, Vec<(Step, Result<String, Error>)>);
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -97,6 +101,8 @@ fn ask(rig: &mut Rig, client: usize, transaction: u32, step: &Step) -> Result<St
 
 fn new_rig() -> (Rig, Model) {
     let mut rig = Rig::new();
+    // Nobody waits for anybody: the model does not know of that.
+    rig.daemon.next_reservation = Some(Instant::now() + Duration::from_secs(3600));
     let client = rig.privileged();
     rig.write(client, 0, "/t", "").unwrap();
     (rig, Model::from([("/t".to_owned(), String::new())]))
@@ -121,7 +127,7 @@ proptest! {
     ) {
         let (mut rig, mut model) = new_rig();
         let clients: Vec<usize> = (0..3).map(|_| rig.privileged()).collect();
-        let mut running: Vec<Option<(u32, Model, Vec<(Step, Result<String, Error>)>)>> = vec![None, None, None];
+        let mut running: Vec<Option<Running>> = vec![None, None, None];
         for (who, what) in &plan {
             let Some(step) = what else {
                 // Begin or end.

@@ -313,6 +313,35 @@ fn the_stamp_is_that_of_the_last_use() {
     });
 }
 
+/// Whoever claims a frame that another domain has had mapped hears of it, and so asks all CPUs to flush.
+#[test]
+fn the_claimant_hears_of_foreign_uses() {
+    model(|| {
+        let f = frame(Type::Writable);
+        let foreign_use = |f: &Model| match cells::get_type(f, Type::Writable, true, || true) {
+            Acquired::Granted => {
+                f.writers.store(1, Ordering::Relaxed);
+                release(f);
+            }
+            Acquired::Claimed { .. } => {
+                cells::finish(f, Finish::Validated);
+                f.writers.store(1, Ordering::Relaxed);
+                release(f);
+            }
+            _ => {}
+        };
+        two(&f, foreign_use, |f| {
+            if let Acquired::Claimed { foreign, .. } = cells::get_type(f, Type::L1, false, || true) {
+                let was_used = f.writers.load(Ordering::Relaxed) == 1;
+                assert!(foreign || !was_used, "a foreign use was forgotten");
+                cells::finish(f, Finish::Validated);
+                release(f);
+            }
+        });
+        check_quiet(&f);
+    });
+}
+
 #[test]
 fn one_pin_of_two() {
     model(|| {

@@ -42,9 +42,9 @@ pub fn kept_memory(bench: &Bench, system: System) -> Result<f64> {
     let program = workspace::read(&guest_program::dom0_load()?)?;
     let command = Some(("/paravane/dom0-load --memory".to_owned(), mark.clone()));
     let additions = Additions {
-        tools: false,
         command,
         files: vec![("dom0-load".to_owned(), program)],
+        ..Additions::default()
     };
     let machine = bench.machine(system, &additions, scratch.path())?;
     let output = match run::command_in_dom0(&machine, &mark, LIMIT, |_, _| {}) {

@@ -150,6 +150,7 @@ fn run(bench: &Bench, system: System, by_the_wall: bool) -> Result<BTreeMap<Stri
     let additions = Additions {
         files,
         tools: true,
+        cold: true,
         ..Additions::default()
     };
     let mut machine = bench.machine(system, &additions, scratch.path())?;

@@ -23,6 +23,14 @@ while [ -n "$(ls /sys/bus/xen/devices 2>/dev/null | grep vbd)" ] && [ ! -b /dev/
     i=$((i + 1))
 done
 [ ! -b /dev/xvda ] || mount -t ext4 /dev/xvda /mnt 2>/dev/null || echo "GUEST: /dev/xvda holds no file system"
+# What udev does elsewhere: a vcpu that Dom0 gives is there, but offline until somebody asks for it.
+(
+    while sleep 1; do
+        for cpu in /sys/devices/system/cpu/cpu[1-9]*/online; do
+            [ "$(cat "$cpu" 2> /dev/null)" != 0 ] || echo 1 > "$cpu"
+        done
+    done
+) 2> /dev/null &
 ip link set lo up
 if [ -e /sys/class/net/eth0 ]; then
     ip link set eth0 up

@@ -24,6 +24,8 @@ pub struct Additions {
     pub files: Vec<(String, Vec<u8>)>,
     /// The tools, their daemons and a guest to start.
     pub tools: bool,
+    /// The tools have not yet unpacked the guest's kernel.
+    pub cold: bool,
 }
 
 /// The RAM disk as bytes.
@@ -36,6 +38,13 @@ pub fn build(kernel: &Kernel, additions: &Additions, given_tools: Option<&Path>)
         }
     }
     archive.folder("paravane");
+    if additions.tools && !additions.cold {
+        for (name, content) in sample::unpacked(kernel)? {
+            let path = name.trim_start_matches('/');
+            archive.folders(path.rsplit_once('/').map_or(path, |(folder, _)| folder));
+            archive.file(path, 0o600, &content);
+        }
+    }
     if let Some((command, mark)) = &additions.command {
         archive.file("paravane/command", 0o644, format!("{command}\n").as_bytes());
         archive.file("paravane/mark", 0o644, format!("{mark}\n").as_bytes());

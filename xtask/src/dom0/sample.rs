@@ -3,7 +3,7 @@
 
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::cpio::Archive;
 use super::modules;
@@ -54,6 +54,27 @@ pub fn install(kernel: &Kernel, archive: &mut Archive) -> Result<()> {
     archive.file(&format!("{FOLDER}/initrd"), 0o644, &ram_disk(kernel)?);
     archive.file("etc/paravane/demo.cfg", 0o644, CONFIG);
     Ok(())
+}
+
+/// The guest's kernel as the tools keep it once they have unpacked it: its name in Dom0 and the file. Every boot begins
+/// with empty caches, and to unpack the kernel anew takes an emulated machine a quarter of a minute.
+pub fn unpacked(kernel: &Kernel) -> Result<Vec<(String, Vec<u8>)>> {
+    let folder = workspace::cache("kernels")?;
+    kernel_cache::Cache::new(&folder)
+        .load(&kernel.image)
+        .context("the guest's kernel")?;
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(&folder)? {
+        let path = entry?.path();
+        if let Some(name) = path
+            .file_name()
+            .filter(|_| path.extension().is_some_and(|end| end == "kernel"))
+        {
+            let inside = format!("{}/{}", kernel_cache::DIRECTORY, name.to_string_lossy());
+            files.push((inside, workspace::read(&path)?));
+        }
+    }
+    Ok(files)
 }
 
 /// All that the guest is made of, for the name of a cached file.

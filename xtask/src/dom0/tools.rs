@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use crate::progress::{Step, note};
+use crate::progress::Step;
 use crate::{command, workspace};
 
 /// A program for Dom0's `/bin`.
@@ -93,7 +93,7 @@ fn build() -> Result<Vec<Tool>> {
     let packages = packages()?;
     let target = workspace::target().join("tools");
     let mut line = cargo();
-    line.args(["build", "--quiet", "--release", "--keep-going", "--bins"]);
+    line.args(["build", "--quiet", "--release", "--bins"]);
     line.args(["--target", "x86_64-unknown-linux-gnu", "--target-dir"])
         .arg(&target);
     line.args(packages.iter().flat_map(|(package, _)| ["--package", package]));
@@ -102,15 +102,9 @@ fn build() -> Result<Vec<Tool>> {
     // Fat LTO is for the hypervisor; here it would cost minutes.
     line.env("CARGO_PROFILE_RELEASE_LTO", "off")
         .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16");
-    if !packages.is_empty() {
-        let step = Step::new("building Dom0's tools");
-        match command::capture(&mut line) {
-            Ok(_) => step.done("built"),
-            Err(error) => note(format!(
-                "{error:#}\nxtask: THE TOOLS DO NOT COMPILE; older ones serve where there are any"
-            )),
-        }
-    }
+    let step = Step::new("building Dom0's tools");
+    command::capture(&mut line).context("Dom0's tools do not compile; --tools DIR takes compiled ones")?;
+    step.done("built");
     let folder = target.join("x86_64-unknown-linux-gnu/release");
     let names = packages.into_iter().flat_map(|(_, programs)| programs);
     let tools: Vec<Tool> = names
@@ -118,7 +112,6 @@ fn build() -> Result<Vec<Tool>> {
             file: folder.join(&name),
             name,
         })
-        .filter(|tool| tool.file.is_file())
         .collect();
     *built = Some(tools.clone());
     Ok(tools)

@@ -92,8 +92,8 @@ pub fn dependency(package: &str, prefix: &str, otherwise: &str) -> Result<String
         .with_context(|| format!("the package lists have no {package} that depends on {prefix}*: {otherwise}"))
 }
 
-/// Downloads a package and unpacks it to `into`, without installing it.
-pub fn unpack(package: &str, into: &Path) -> Result<()> {
+/// Downloads packages and unpacks them to one folder, without installing them.
+pub fn unpack(packages: &[&str], into: &Path) -> Result<()> {
     let _guard = LOCK.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     let dir = into.with_extension("download");
     if dir.exists() {
@@ -103,20 +103,23 @@ pub fn unpack(package: &str, into: &Path) -> Result<()> {
     let download = || {
         command::capture(
             Command::new("apt-get")
-                .args(["-q", "download", package])
+                .args(["-q", "download"])
+                .args(packages)
                 .current_dir(&dir),
         )
     };
-    let step = Step::new(format!("downloading {package}"));
+    let names = packages.join(" ");
+    let step = Step::new(format!("downloading {names}"));
     if download().is_err() {
         update()?;
-        download().with_context(|| format!("cannot download {package}"))?;
+        download().with_context(|| format!("cannot download {names}"))?;
     }
     step.done("downloaded");
-    let deb = deb_in(&dir)?;
-    let step = Step::new(format!("unpacking {package}"));
+    let step = Step::new(format!("unpacking {names}"));
     let part = dir.join("root");
-    command::capture(Command::new("dpkg-deb").arg("-x").arg(&deb).arg(&part))?;
+    for deb in debs_in(&dir)? {
+        command::capture(Command::new("dpkg-deb").arg("-x").arg(&deb).arg(&part))?;
+    }
     if into.exists() {
         std::fs::remove_dir_all(into)?;
     }
@@ -126,12 +129,16 @@ pub fn unpack(package: &str, into: &Path) -> Result<()> {
     Ok(())
 }
 
-fn deb_in(dir: &Path) -> Result<PathBuf> {
+fn debs_in(dir: &Path) -> Result<Vec<PathBuf>> {
+    let mut debs = Vec::new();
     for entry in std::fs::read_dir(dir)? {
         let path = entry?.path();
         if path.extension().is_some_and(|ext| ext == "deb") {
-            return Ok(path);
+            debs.push(path);
         }
     }
-    bail!("apt-get download left no package in {}", dir.display())
+    if debs.is_empty() {
+        bail!("apt-get download left no package in {}", dir.display());
+    }
+    Ok(debs)
 }

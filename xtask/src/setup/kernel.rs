@@ -52,7 +52,7 @@ fn debian() -> Result<Kernel> {
     let mut version = unpacked(&root);
     if version.is_none() {
         let package = apt::dependency("linux-image-amd64", "linux-image-", OTHERWISE)?;
-        apt::unpack(&package, &root).context(OTHERWISE)?;
+        apt::unpack(&[&package], &root).context(OTHERWISE)?;
         version = unpacked(&root);
     }
     let version = version.with_context(|| format!("no kernel in {}; {OTHERWISE}", root.display()))?;

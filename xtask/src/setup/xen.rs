@@ -29,7 +29,7 @@ pub fn find() -> Result<PathBuf> {
     }
     let package = apt::dependency("xen-system-amd64", "xen-hypervisor-", OTHERWISE)?;
     let root = dir.join("root");
-    apt::unpack(&package, &root).context(OTHERWISE)?;
+    apt::unpack(&[&package], &root).context(OTHERWISE)?;
     for entry in fs::read_dir(root.join("boot"))? {
         let path = entry?.path();
         let name = path
@@ -42,4 +42,28 @@ pub fn find() -> Result<PathBuf> {
         }
     }
     bail!("package {package} holds no hypervisor image; {OTHERWISE}")
+}
+
+/// Debian's own xenstored with its libraries, unpacked in one folder: what ours is compared with.
+pub fn store() -> Result<PathBuf> {
+    const LIBRARIES: [&str; 8] = [
+        "libxenevtchn1",
+        "libxengnttab1",
+        "libxencall1",
+        "libxenforeignmemory1",
+        "libxentoolcore1",
+        "libxentoollog1",
+        "libxendevicemodel1",
+        "libxenstore4",
+    ];
+    let root = workspace::cache("xen")?.join("store");
+    if root.is_dir() {
+        return Ok(root);
+    }
+    let utils = apt::dependency("xen-system-amd64", "xen-utils-", OTHERWISE)?;
+    let misc = apt::dependency(&utils, "libxenmisc", OTHERWISE)?;
+    let mut packages = vec![utils.as_str(), misc.as_str()];
+    packages.extend(LIBRARIES);
+    apt::unpack(&packages, &root)?;
+    Ok(root)
 }

@@ -10,6 +10,7 @@ use anyhow::{Result, bail};
 use super::Tally;
 use super::cases::{self, Case};
 use super::room::{Room, Shared};
+use crate::dom0::tools;
 use crate::setup::{Overrides, kernel};
 use crate::{image, setup, workspace};
 
@@ -42,6 +43,9 @@ pub fn run(name: &str, long: bool, hv: Option<&Path>, over: &Overrides) -> Resul
     // What all of them need is made once, before the first.
     setup::qemu(over)?;
     kernel::find(over)?;
+    if waiting.iter().any(|case| case.name.starts_with("guests")) {
+        tools::find(over.tools_from.as_deref())?;
+    }
     let hv = match hv {
         Some(file) => file.to_path_buf(),
         None => image::up_to_date()?.elf32,

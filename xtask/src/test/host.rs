@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 
 use super::Tally;
 use crate::progress::note;
+use crate::setup::xen;
 use crate::workspace;
 
 /// Runs them; `long` sets `PARAVANE_LONG`, by which tests choose how much they try.
@@ -20,6 +21,12 @@ pub fn run(long: bool) -> Result<Tally> {
     }
     if long {
         plain.env("PARAVANE_LONG", "1");
+    }
+    match xen::store() {
+        Ok(folder) => {
+            plain.env("XENSTORED_PEER", folder);
+        }
+        Err(error) => note(format!("xenstored is not compared with Debian's: {error:#}")),
     }
     let mut tally = count(&mut plain)?;
     // The frame rules with two CPUs, and the event queues with a guest, every interleaving: with loom's atomic types.

@@ -93,6 +93,7 @@ impl<'a> Room<'a> {
             command,
             files: self.files.clone(),
             tools: self.args.tools,
+            cold: self.args.cold,
         };
         let mut machine = run::machine(&self.args, &self.shared.over, &additions, self.scratch())?;
         machine.qmp = Some(self.scratch().join("qmp"));

@@ -11,6 +11,7 @@ use crate::life::configuration;
 use crate::life::record::Records;
 use crate::life::settle::settle;
 use crate::lookup;
+use crate::message;
 
 /// What stands behind `xlr config-update`.
 #[derive(Args, Debug)]
@@ -45,6 +46,6 @@ pub fn run(args: &ConfigUpdateArgs, context: &mut Context) -> Result<ExitCode> {
     record.next_config = Some(loaded.config);
     record.source = loaded.source;
     records.save(&record)?;
-    eprintln!("The new configuration counts from the domain's next restart.");
+    message::say("the new configuration counts from the domain's next restart");
     Ok(ExitCode::SUCCESS)
 }

@@ -63,18 +63,22 @@ pub fn run(args: &ConsoleArgs, context: &mut Context) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Attaches to a domain that was just made and is still paused, then lets it run if `unpause` says so.
+/// Attaches to a domain that was just made and is still paused, then lets it run if `unpause` says so. A domain whose
+/// console cannot be had runs all the same: it was to be started.
 ///
 /// # Errors
 /// It has no console, or it cannot be unpaused.
 pub fn attach_to_new(context: &mut Context, domid: DomId, unpause: bool) -> Result<ExitCode> {
-    console::attach(
-        context,
-        domid,
-        &Options {
-            unpause,
-            ..Options::default()
-        },
-    )?;
+    let options = Options {
+        unpause,
+        ..Options::default()
+    };
+    if let Err(error) = console::attach(context, domid, &options) {
+        let control = context.hypervisor()?;
+        if unpause && control.domain_info(domid).is_ok_and(|info| info.paused) {
+            control.unpause_domain(domid)?;
+        }
+        return Err(error.context(format!("domain {domid} was made, but its console cannot be attached")));
+    }
     Ok(ExitCode::SUCCESS)
 }

@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::console;
 use crate::context::Context;
-use crate::failure::Failure;
+use crate::failure::{self, Failure};
 use crate::life::create::{Created, Request};
 use crate::life::record::Records;
 use crate::life::{Tools, configuration, create, supervise, watch_end};
@@ -73,7 +73,7 @@ pub fn run(args: &CreateArgs, context: &mut Context) -> Result<ExitCode> {
     };
     let created = make(context, request).map_err(|error| match error.downcast::<Failure>() {
         Ok(failure) => failure.into(),
-        Err(error) => Failure::new(CANNOT_CREATE, format!("{error:#}")),
+        Err(error) => Failure::new(CANNOT_CREATE, failure::text(&error)),
     })?;
     if args.console {
         return console::attach_to_new(context, created.domid, !args.paused);

@@ -27,27 +27,37 @@ type Line = (&'static str, Value);
 /// Runs the command.
 pub fn run(args: &InfoArgs, context: &mut Context) -> Result<ExitCode> {
     let control = context.hypervisor()?;
-    let mut lines = system_lines()?;
+    let (mut lines, version) = (system_lines()?, control.version()?);
     lines.extend(machine_lines(&control.phys_info()?));
-    lines.extend(version_lines(control)?);
+    lines.push(("free_cpus", free_cpus(control)?.into()));
+    let mut rest = version_lines(&version);
+    rest.insert(
+        XEN_SCHEDULER_AT,
+        ("xen_scheduler", scheduler::name(control.sched_id()?).into()),
+    );
     if args.json {
-        let mut all: Map<String, Value> = lines
-            .into_iter()
-            .map(|(name, value)| (name.to_owned(), value))
-            .collect();
+        let all = lines.into_iter().chain(rest);
+        let mut all: Map<String, Value> = all.map(|(name, value)| (name.to_owned(), value)).collect();
         if args.numa {
             all.insert("topology".into(), topology_json(control)?);
         }
         return json::print(&all);
     }
-    let mut text = String::new();
-    for (name, value) in &lines {
-        text += &format!("{name:<23}: {}\n", plain(value));
-    }
+    let mut text = table(&lines);
     if args.numa {
         text += &topology_table(control)?;
     }
-    json::print_text(&text)
+    json::print_text(&(text + &table(&rest)))
+}
+
+/// Where the scheduler stands among what the hypervisor says of itself.
+const XEN_SCHEDULER_AT: usize = 5;
+
+fn table(lines: &[Line]) -> String {
+    lines
+        .iter()
+        .map(|(name, value)| format!("{name:<23}: {}\n", plain(value)))
+        .collect()
 }
 
 fn plain(value: &Value) -> String {
@@ -116,21 +126,23 @@ fn virtualisation(bits: u32) -> String {
     has.map(|(_, word)| *word).collect::<Vec<_>>().join(" ")
 }
 
-fn version_lines(control: &dyn Hypervisor) -> Result<Vec<Line>> {
-    let version = control.version()?;
+/// CPUs that are in no pool.
+fn free_cpus(control: &dyn Hypervisor) -> Result<usize> {
     let pooled = control.cpupool(0).map_or(0, |pool| pool.cpus.iter().count());
     let cpus = control.phys_info()?.nr_cpus as usize;
+    Ok(cpus.saturating_sub(pooled))
+}
+
+fn version_lines(version: &XenVersion) -> Vec<Line> {
     let XenVersion {
         major, minor, extra, ..
-    } = &version;
-    Ok(vec![
-        ("free_cpus", cpus.saturating_sub(pooled).into()),
+    } = version;
+    vec![
         ("xen_major", (*major).into()),
         ("xen_minor", (*minor).into()),
         ("xen_extra", extra.as_str().into()),
         ("xen_version", format!("{major}.{minor}{extra}").into()),
         ("xen_caps", version.capabilities.as_str().into()),
-        ("xen_scheduler", scheduler::name(control.sched_id()?).into()),
         ("xen_pagesize", version.pagesize.into()),
         (
             "platform_params",
@@ -144,7 +156,7 @@ fn version_lines(control: &dyn Hypervisor) -> Result<Vec<Line>> {
         ("cc_compile_date", version.compile_date.as_str().into()),
         ("build_id", version.build_id.as_str().into()),
         ("xend_config_format", 4.into()),
-    ])
+    ]
 }
 
 fn topology_table(control: &dyn Hypervisor) -> Result<String> {
@@ -160,6 +172,8 @@ fn topology_table(control: &dyn Hypervisor) -> Result<String> {
             cpu.core, cpu.socket, cpu.node
         );
     }
+    // Which device is at which node is not asked for: with one node there is nothing to tell.
+    text += "device topology        :\ndevice           node\nNo device topology data available\n";
     text += "numa_info              :\nnode:    memsize    memfree    distances\n";
     for (number, node) in control.numa_info()?.iter().enumerate() {
         let distances: Vec<String> = node.distances.iter().map(u32::to_string).collect();

@@ -78,7 +78,7 @@ fn header(args: &ListArgs) -> String {
         text += "         Cpupool";
     }
     if args.numa {
-        text += "    NODE Affinity";
+        text += " NODE Affinity";
     }
     text
 }
@@ -104,7 +104,7 @@ fn row(args: &ListArgs, domain: &Domain, pool: &str, nodes: &str, paint: Paint) 
         text += &format!("{pool:>16}");
     }
     if args.numa {
-        text += &format!("    {nodes}");
+        text += &format!(" {nodes}");
     }
     text
 }

@@ -8,6 +8,7 @@ use clap::Args;
 use crate::context::Context;
 use crate::life::record::Records;
 use crate::life::{Tools, supervise};
+use crate::message;
 
 /// What stands behind `xlr supervise`.
 #[derive(Args, Debug)]
@@ -24,7 +25,7 @@ pub struct SuperviseArgs {
 pub fn run(args: &SuperviseArgs, context: &mut Context) -> Result<ExitCode> {
     if !args.foreground {
         match supervise::take_place()? {
-            None => eprintln!("xlr: there is a supervisor already"),
+            None => message::say("there is a supervisor already"),
             Some(place) => {
                 drop(place);
                 supervise::start()?;

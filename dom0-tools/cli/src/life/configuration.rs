@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use xl_config::{Document, DomainConfig, Severity, interpret, parse, parse_pair};
 
 use crate::failure::Failure;
+use crate::message;
 
 /// Where a bare NAME is looked for, as NAME and as NAME.cfg.
 const DIRECTORIES: [&str; 2] = ["/etc/paravane", "/etc/xen"];
@@ -50,7 +51,7 @@ pub fn load(named: Option<&str>, words: &[String], quiet: bool) -> Result<Loaded
     }
     let (errors, warnings): (Vec<_>, Vec<_>) = problems.iter().partition(|p| p.severity == Severity::Error);
     if !quiet {
-        warnings.iter().for_each(|warning| eprintln!("xlr: {warning}"));
+        warnings.iter().for_each(message::say);
     }
     match config {
         Some(config) if errors.is_empty() => Ok(Loaded { config, source }),

@@ -8,7 +8,7 @@ use xl_config::Uuid;
 use super::layout::domain_path;
 use super::{supervise, watch_end};
 use crate::context::Context;
-use crate::lookup;
+use crate::{lookup, message};
 
 /// Ways to end that a guest can be asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,10 +68,10 @@ fn ask(store: &mut Client, domid: DomId, request: Request) -> Result<()> {
         .as_deref()
         != Some("1")
     {
-        eprintln!(
-            "xlr: warning: domain {domid} does not say that it can {}; it is asked all the same",
+        message::warn(format_args!(
+            "domain {domid} does not say that it can {}; it is asked all the same",
             request.word()
-        );
+        ));
     }
     Ok(store.write(&format!("{path}/shutdown"), request.word())?)
 }

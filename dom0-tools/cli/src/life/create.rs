@@ -15,6 +15,7 @@ use super::record::{BuildLock, Record, Stage, boot_id};
 use super::settle::settle;
 use super::teardown::{find, tear_down};
 use super::{DEVICE_TIME, Tools, attach, layout, tune};
+use crate::message;
 
 /// What libxl lets a domain have beyond its memory, in KiB: rings and page tables of its own kernel.
 const SLACK_KIB: u64 = 1024;
@@ -41,9 +42,8 @@ pub struct Created {
 /// Makes a domain. On an error nothing of it is left.
 pub fn create(tools: Tools<'_>, store: &mut Client, mut request: Request) -> Result<Created> {
     let uuid = settle(&mut request.config)?;
-    let Some(lock) = tools.records.lock(uuid)? else {
-        bail!("a domain with UUID {uuid} is being made or taken away by another xlr; try again");
-    };
+    // Usually nobody has it; the supervisor may be just looking whether somebody has.
+    let lock = tools.records.wait_for_lock(uuid)?;
     create_locked(tools, store, request, lock)
 }
 
@@ -114,8 +114,12 @@ impl Creation<'_> {
         let rings = image
             .place(hypervisor, domid, &self.record.config)
             .context("the guest cannot be built")?;
+        message::detail(format_args!("domain {domid} has its memory"));
         self.introduce(domid, &rings)?;
         self.finish_devices(disks, vifs)?;
+        message::detail(format_args!(
+            "domain {domid} is known to xenstored, its backends are ready"
+        ));
         tune::tune(hypervisor, domid, &self.record.config)?;
         if !paused {
             hypervisor.unpause_domain(domid)?;

@@ -18,6 +18,7 @@ use super::DEVICE_TIME;
 use super::devices::backend::{State, state};
 use super::devices::presence::Presence;
 use super::devices::{Class, Device, hotplug, network, vif};
+use crate::{failure, message};
 
 const TOKEN: &str = "xlr-devd";
 
@@ -53,7 +54,7 @@ enum Undo {
 
 impl Undo {
     fn run(&self, device: &Device) {
-        eprintln!("xlr devd: {device} has gone");
+        message::say(format_args!("devd: {device} has gone"));
         if let Self::Network { name, mode } = self {
             network::disconnect(name, *mode);
         }
@@ -87,12 +88,12 @@ fn serve_one(store: &mut Client, device: &Device) -> Undo {
         Class::Vbd | Class::Qdisk => serve_disk(store, device).map(|()| Undo::Nothing),
     };
     result.unwrap_or_else(|error| {
-        eprintln!("xlr devd: {device}: {error:#}");
+        message::say(format_args!("devd: {device}: {}", failure::text(&error)));
         let path = device.backend();
         let told = store.write(&format!("{path}/hotplug-error"), format!("{error:#}"));
         let told = told.and_then(|()| store.write(&format!("{path}/hotplug-status"), "error"));
         if let Err(error) = told {
-            eprintln!("xlr devd: {device}: {error}");
+            message::say(format_args!("devd: {device}: {error}"));
         }
         Undo::Nothing
     })

@@ -10,10 +10,13 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 use xenctrl::DomId;
 use xl_config::{DomainConfig, Uuid};
+
+use crate::{failure, message};
 
 /// How far a domain is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,16 +102,31 @@ impl Records {
 
     /// Takes the lock of `uuid`; none where another holds it.
     pub fn lock(&self, uuid: Uuid) -> Result<Option<BuildLock>> {
+        self.lock_as(uuid, FlockArg::LockExclusiveNonblock)
+    }
+
+    /// Takes the lock of `uuid` as soon as whoever holds it has let go.
+    pub fn wait_for_lock(&self, uuid: Uuid) -> Result<BuildLock> {
+        loop {
+            if let Some(lock) = self.lock_as(uuid, FlockArg::LockExclusive)? {
+                return Ok(lock);
+            }
+        }
+    }
+
+    fn lock_as(&self, uuid: Uuid, how: FlockArg) -> Result<Option<BuildLock>> {
         self.prepare()?;
         let path = self.building.join(uuid.to_string());
-        let open = || OpenOptions::new().create(true).write(true).truncate(false).open(&path);
-        let file = open().with_context(|| format!("cannot open {}", path.display()))?;
-        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(locked) if is_still_there(&locked, &path) => Ok(Some(BuildLock { path, _file: locked })),
-            // Its last holder removed it between our opening and our locking.
-            Ok(_) => self.lock(uuid),
-            Err((_, nix::errno::Errno::EWOULDBLOCK)) => Ok(None),
-            Err((_, errno)) => Err(errno).with_context(|| format!("cannot lock {}", path.display())),
+        loop {
+            let open = || OpenOptions::new().create(true).write(true).truncate(false).open(&path);
+            let file = open().with_context(|| format!("cannot open {}", path.display()))?;
+            match Flock::lock(file, how) {
+                Ok(locked) if is_still_there(&locked, &path) => return Ok(Some(BuildLock { path, _file: locked })),
+                // Its last holder removed it between our opening and our locking.
+                Ok(_) => {}
+                Err((_, Errno::EWOULDBLOCK | Errno::EINTR)) => return Ok(None),
+                Err((_, errno)) => return Err(errno).with_context(|| format!("cannot lock {}", path.display())),
+            }
         }
     }
 
@@ -152,10 +170,15 @@ impl Records {
             };
             match self.load(uuid) {
                 Ok(record) => records.extend(record),
-                Err(error) => eprintln!("xlr: warning: {error:#}"),
+                Err(error) => message::warn(failure::text(&error)),
             }
         }
         Ok(records)
+    }
+
+    /// The record of the domain named `name` that is, or is about to be, alive.
+    pub fn by_name(&self, name: &str) -> Result<Option<Record>> {
+        Ok(self.all()?.into_iter().find(|record| record.config.name == name))
     }
 
     /// Removes a record; none is no error.

@@ -12,6 +12,7 @@ use super::Tools;
 use super::devices::presence::Presence;
 use super::devices::remove;
 use super::layout::{domain_path, toolstack_path, vm_path};
+use crate::message;
 
 /// How long the kernel may take to let go of devices.
 const RELEASE_TIME: Duration = Duration::from_secs(20);
@@ -99,7 +100,9 @@ fn wait_gone(hypervisor: &dyn Hypervisor, store: &mut Client, domid: DomId, uuid
     };
     store.unwatch("@releaseDomain", TOKEN)?;
     if !result? {
-        eprintln!("xlr: warning: domain {domid} is dead, but some of its memory is still mapped; see xlr list");
+        message::warn(format_args!(
+            "domain {domid} is dead, but some of its memory is still mapped; see xlr list"
+        ));
     }
     Ok(())
 }

@@ -210,7 +210,9 @@ mod tests {
         assert_eq!(model.press(Key::Char('~'), 1), Step::Stay);
         model.press(Key::Char('+'), 1);
         assert_eq!(model.delay, Duration::from_secs(6));
-        (0..20).for_each(|_| drop(model.press(Key::Char('-'), 1)));
+        (0..20).for_each(|_| {
+            model.press(Key::Char('-'), 1);
+        });
         assert_eq!(model.delay, Duration::from_millis(100));
         model.press(Key::Down, 2);
         model.press(Key::Down, 2);

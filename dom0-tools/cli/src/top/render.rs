@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::model::{Model, Sort};
 use super::sample::{Row, Sample};
 use crate::view::colour::{Paint, Tone};
-use crate::view::domains::State;
+use crate::view::domains::{Domain, State};
 
 /// The screen's size.
 #[derive(Clone, Copy, Debug)]
@@ -164,6 +164,15 @@ pub fn batch(sample: &Sample, model: &Model) -> String {
     text
 }
 
+/// xentop's six letters, which have another order than those of `list`.
+fn batch_flags(domain: &Domain) -> String {
+    let letters = domain.flags();
+    "dsbcpr"
+        .chars()
+        .map(|letter| if letters.contains(letter) { letter } else { '-' })
+        .collect()
+}
+
 fn batch_row(row: &Row, machine_kib: u64) -> String {
     let (info, traffic) = (&row.domain.info, &row.traffic);
     let memory = info.tot_pages * 4;
@@ -172,7 +181,7 @@ fn batch_row(row: &Row, machine_kib: u64) -> String {
     format!(
         "{:>10} {:>6} {:10.0} {:6.1} {memory:10} {:6.1} {:>10} {:>9} {:5} {:4} {:8} {:8} {:4} {:8} {:8} {:8} {:10} {:10} {:4}\n",
         row.domain.shown_name(),
-        row.domain.flags(),
+        batch_flags(&row.domain),
         row.domain.cpu_seconds().floor(),
         row.percent,
         share(memory),
@@ -247,6 +256,15 @@ mod tests {
         assert_eq!(lines[1].len(), 19);
         assert_eq!(lines[1][..6], ["Domain-0", "------", "7", "12.3", "262144", "6.2"]);
         assert_eq!(lines[1][10], "2");
+    }
+
+    #[test]
+    fn letters_stand_as_in_xentop() {
+        let mut domain = plain(1, "g1");
+        domain.info.running = true;
+        assert_eq!(batch_flags(&domain), "-----r");
+        (domain.info.running, domain.info.blocked) = (false, true);
+        assert_eq!(batch_flags(&domain), "--b---");
     }
 
     #[test]

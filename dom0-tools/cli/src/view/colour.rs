@@ -45,6 +45,7 @@ impl Paint {
     }
 
     /// Never.
+    #[cfg(test)]
     pub fn off() -> Self {
         Self { on: false }
     }

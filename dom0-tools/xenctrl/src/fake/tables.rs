@@ -82,3 +82,39 @@ impl Walk<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use privcmd::PAGE_SIZE;
+
+    use super::*;
+    use crate::domain::{CreateDomain, Domains};
+    use crate::fake::Fake;
+    use crate::memory::Memory;
+
+    /// Pins a root whose one page is mapped by `last`, with tables in frames 0 to 3 of the domain and data in 4.
+    fn pin(last: impl Fn(&[u64]) -> u64) -> bool {
+        let fake = Fake::new(64, 1);
+        let domid = fake.create_domain(&CreateDomain::new([0; 16], 1)).unwrap();
+        fake.set_max_mem(domid, 20).unwrap();
+        let mut mfns = [0, 1, 2, 3, 4];
+        assert_eq!(fake.populate(domid, 0, &mut mfns).unwrap(), 5);
+        let pages = fake.map_foreign(domid, &mfns, true).unwrap();
+        for table in 0..3 {
+            pages.write(
+                table * PAGE_SIZE,
+                &(mfns[table + 1] << 12 | PRESENT | WRITABLE).to_le_bytes(),
+            );
+        }
+        pages.write(3 * PAGE_SIZE, &last(&mfns).to_le_bytes());
+        fake.pin_tables(domid, &[(PinLevel::L4, mfns[0])]).is_ok()
+    }
+
+    #[test]
+    fn tables_are_refused_as_the_hypervisor_does() {
+        assert!(pin(|mfns| mfns[4] << 12 | PRESENT | WRITABLE));
+        assert!(pin(|mfns| mfns[2] << 12 | PRESENT), "a table may be read");
+        assert!(!pin(|mfns| mfns[2] << 12 | PRESENT | WRITABLE), "but not written");
+        assert!(!pin(|_| 60 << 12 | PRESENT), "nobody's frame");
+    }
+}

@@ -162,7 +162,10 @@ impl Daemon {
             &mut self.live
         } else {
             let at = transaction_index(connection, transaction, &self.live)?;
-            &mut connection.transactions[at].space
+            let identity = connection.identity;
+            let transaction = &mut connection.transactions[at];
+            transaction.check_size(&identity, &self.quotas)?;
+            &mut transaction.space
         };
         Ok(Scene {
             identity: connection.identity,

@@ -3,6 +3,7 @@
 use xenstore_proto::{Error, Header, PAYLOAD_MAX, fields, parse_number, path, perm, split_value};
 
 use super::{Flow, Outcome, absolute_path, only_field, transaction_index};
+use crate::access::Rights;
 use crate::daemon::Daemon;
 use crate::space::Terms;
 use crate::transaction::Change;
@@ -22,7 +23,7 @@ impl Daemon {
         let scene = self.scene(slot, header.transaction)?;
         let mut room = Vec::new();
         let path = absolute_path(raw, scene.identity.holder.domain, limit, false, &mut room)?;
-        let node = scene.space.find(&scene.identity, path, |rights| rights.read)?;
+        let node = scene.space.find(&scene.identity, path, Rights::READ)?;
         if length(node) > PAYLOAD_MAX {
             return Err(Error::E2BIG);
         }

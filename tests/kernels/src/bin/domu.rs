@@ -1,5 +1,6 @@
 //! A guest that boots in a moment: says `DOMU UP WORD` on its console and then does what the first word of its command
-//! line says: `sleep` (the default), `spin`, `talk` (a numbered line for each second), `poweroff`, `reboot`, `crash`,
+//! line says: `sleep` (the default), `spin`, `talk` (a numbered line for each second), `flood` (numbered lines as fast as
+//! they are read), `spoil` (breaks its console's ring and rings the bell, again and again), `poweroff`, `reboot`, `crash`,
 //! `panic`.
 #![no_std]
 #![no_main]
@@ -28,6 +29,14 @@ impl Console {
         Console {
             page: pages::VIRT_BASE + (pages::pfn_of(info.console.word) << 12),
             port: info.console.evtchn,
+        }
+    }
+
+    /// Waits until `bytes` fit, as Linux does: by yielding.
+    fn wait_room(&self, bytes: u32) {
+        let produced = self.index(OUT_PROD).load(Ordering::Relaxed);
+        while produced.wrapping_sub(self.index(OUT_CONS).load(Ordering::Acquire)) > OUT_SIZE - bytes {
+            hypercall::sched_op(SCHEDOP_yield, &mut ());
         }
     }
 
@@ -75,6 +84,8 @@ fn main() {
         "crash" => hypercall::shutdown(SHUTDOWN_crash),
         "panic" => panic!("as asked"),
         "talk" => talk(&mut console),
+        "flood" => flood(&mut console),
+        "spoil" => spoil(&console),
         _ => sleep(),
     }
 }
@@ -96,6 +107,27 @@ fn talk(console: &mut Console) -> ! {
         }
     }
     sleep()
+}
+
+/// Lines without end, none lost.
+fn flood(console: &mut Console) -> ! {
+    for number in 0u32.. {
+        console.wait_room(32);
+        let _ = writeln!(console, "flood {number}\r");
+    }
+    sleep()
+}
+
+/// Writes what no honest guest does into all four indices.
+fn spoil(console: &Console) -> ! {
+    let mut word = ticks() as u32 | 1;
+    loop {
+        for offset in [OUT_CONS - 8, OUT_CONS - 4, OUT_CONS, OUT_PROD] {
+            word = word.wrapping_mul(0x9e37_79b1).rotate_left(13);
+            console.index(offset).store(word, Ordering::Release);
+        }
+        hypercall::event_channel_op(EVTCHNOP_send, &mut evtchn_send { port: console.port });
+    }
 }
 
 fn ticks() -> u64 {

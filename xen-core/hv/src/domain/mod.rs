@@ -135,7 +135,7 @@ const SPARE_FRAMES: u64 = 64;
 /// # Errors
 /// `ENOMEM`.
 fn spare_memory() -> Result<(), Errno> {
-    mm::alloc::check_free(0)
+    mm::alloc::check_free(SPARE_FRAMES)
 }
 
 impl Domain {

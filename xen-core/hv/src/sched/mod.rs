@@ -10,13 +10,17 @@
 //! A queue's lock is taken with ports' and timers' locks held or not, and no lock but those is taken inside; a second
 //! queue is only tried.
 
+mod affinity;
 mod balance;
 mod run;
 mod runstate;
+mod share;
 mod show;
 
+pub use affinity::{affinity, forget_pin, pin, set_hard_affinity, set_soft_affinity, soft_affinity, unpin};
 pub use run::{idle_wait, schedule};
 pub use runstate::{register_runstate_area, run_state};
+pub use share::{DomainSched, set_share, share};
 pub use show::{Shown, show_queues};
 
 use crate::arch::x86::percpu::{self, Work, cpu_id, current};
@@ -32,7 +36,7 @@ use core::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize};
 use spin::mutex::SpinMutexGuard;
 use xen_abi::Errno;
-use xen_logic::sched::{Budget, DEFAULT_WEIGHT, Entity, RunQueue};
+use xen_logic::sched::{Entity, RunQueue};
 use xen_logic::time::{RunState, State};
 
 /// `held`: it waits for an event.
@@ -131,28 +135,6 @@ impl VcpuSched {
             unpinned: AtomicU64::new(0),
             soft: AtomicU64::new(u64::MAX),
             unthrottle: Timer::new(),
-        }
-    }
-}
-
-/// A domain's part: its weight and cap.
-pub struct DomainSched {
-    weight: AtomicU32,
-    /// In percent of one CPU, 0 for none.
-    cap: AtomicU32,
-    /// There is a cap.
-    capped: AtomicBool,
-    budget: Mutex<Budget>,
-}
-
-impl DomainSched {
-    /// The usual weight, and no cap.
-    pub const fn new() -> Self {
-        DomainSched {
-            weight: AtomicU32::new(DEFAULT_WEIGHT),
-            cap: AtomicU32::new(0),
-            capped: AtomicBool::new(false),
-            budget: Mutex::new(Budget::unlimited()),
         }
     }
 }
@@ -460,62 +442,6 @@ pub fn unthrottle(v: &'static Vcpu) {
     }
 }
 
-/// The CPUs a vcpu may run on.
-pub fn affinity(v: &Vcpu) -> u64 {
-    let (_queue, _) = lock_queue_of(v);
-    // SAFETY: the queue's lock is held.
-    unsafe { v.sched.inner.get() }.entity.affinity
-}
-
-/// Sets the CPUs a vcpu may run on.
-///
-/// # Errors
-/// `EINVAL` where none of them is online.
-pub fn set_affinity(v: &'static Vcpu, mask: u64) -> Result<(), Errno> {
-    if mask & ONLINE.load(Relaxed) == 0 {
-        return Err(Errno::EINVAL);
-    }
-    let (mut queue, cpu) = lock_queue_of(v);
-    // SAFETY: the queue's lock is held.
-    let inner = unsafe { v.sched.inner.get() };
-    inner.entity.affinity = mask;
-    if inner.entity.allows(cpu) {
-        return Ok(());
-    }
-    if inner.queued {
-        queue.remove(Key(v));
-        inner.queued = false;
-        CPUS.of(cpu).waiting.fetch_sub(1, Relaxed);
-        drop(queue);
-        wake(v);
-    } else {
-        drop(queue);
-        reschedule(v);
-    }
-    Ok(())
-}
-
-/// As [`set_affinity`], by the toolstack's wish.
-///
-/// # Errors
-/// `EBUSY` while the vcpu is pinned, for a moment, to one CPU; `EINVAL` where none is online.
-pub fn set_hard_affinity(v: &'static Vcpu, mask: u64) -> Result<(), Errno> {
-    if v.sched.unpinned.load(SeqCst) != 0 {
-        return Err(Errno::EBUSY);
-    }
-    set_affinity(v, mask)
-}
-
-/// The CPUs a vcpu would rather run on.
-pub fn soft_affinity(v: &Vcpu) -> u64 {
-    v.sched.soft.load(SeqCst)
-}
-
-/// Sets the CPUs a vcpu would rather run on; where none of them is idle it goes anywhere it may.
-pub fn set_soft_affinity(v: &Vcpu, mask: u64) {
-    v.sched.soft.store(mask, SeqCst);
-}
-
 /// The CPUs that run vcpus.
 pub fn online() -> u64 {
     ONLINE.load(Relaxed)
@@ -538,63 +464,5 @@ pub fn send_nmi(v: &'static Vcpu) {
     unblock(v);
     if is_running(v) {
         percpu::raise_on(cpu_of(v), Work::NMI);
-    }
-}
-
-/// Pins a vcpu to one CPU until [`unpin`].
-///
-/// # Errors
-/// `EBUSY` for one that is pinned, `EINVAL` for a CPU that is not online.
-pub fn pin(v: &'static Vcpu, cpu: usize) -> Result<(), Errno> {
-    let before = affinity(v);
-    if v.sched.unpinned.compare_exchange(0, before, SeqCst, SeqCst).is_err() {
-        return Err(Errno::EBUSY);
-    }
-    set_affinity(v, 1 << cpu).inspect_err(|_| v.sched.unpinned.store(0, SeqCst))
-}
-
-/// Gives a pinned vcpu the affinity back that it had before.
-///
-/// # Errors
-/// `EINVAL` where none of those CPUs is online.
-pub fn unpin(v: &'static Vcpu) -> Result<(), Errno> {
-    match v.sched.unpinned.swap(0, SeqCst) {
-        0 => Ok(()),
-        before => set_affinity(v, before),
-    }
-}
-
-/// Ends a pin without going back: the vcpu gets another affinity now.
-pub fn forget_pin(v: &Vcpu) {
-    v.sched.unpinned.store(0, SeqCst);
-}
-
-/// The weight of a domain's vcpus, and the domain's cap in percent of one CPU (0 for none).
-pub fn share(domain: &Domain) -> (u32, u32) {
-    (domain.sched.weight.load(SeqCst), domain.sched.cap.load(SeqCst))
-}
-
-/// Sets what [`share`] tells.
-pub fn set_share(domain: &Domain, weight: u32, cap: u32) {
-    domain.sched.weight.store(weight, SeqCst);
-    for v in domain.vcpus() {
-        let (mut queue, _) = lock_queue_of(v);
-        // SAFETY: the queue's lock is held.
-        let inner = unsafe { v.sched.inner.get() };
-        let queued = inner.queued && queue.remove(Key(v));
-        inner.entity.set_weight(weight);
-        if queued {
-            queue.enter(Key(v), &inner.entity);
-        }
-    }
-    let had = domain.sched.cap.swap(cap, SeqCst);
-    if had != cap {
-        *domain.sched.budget.lock() = Budget::new(cap, time::now());
-        domain.sched.capped.store(cap != 0, SeqCst);
-        // Those that run look at the new cap at once; those that waited for the old one to be refilled need not.
-        for v in domain.vcpus() {
-            reschedule(v);
-            unthrottle(v);
-        }
     }
 }

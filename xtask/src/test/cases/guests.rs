@@ -31,6 +31,8 @@ const CYCLES: Script = script!("cycles.sh");
 const SMP: Script = script!("smp.sh");
 const SHARES: Script = script!("shares.sh");
 const DAEMONS: Script = script!("daemons.sh");
+const CONSOLES: Script = script!("consoles.sh");
+const ATTACHMENTS: Script = script!("attachments.sh");
 
 /// Scenarios of one boot, with their arguments.
 type Plan<'a> = &'a [(Script, &'a str)];
@@ -84,6 +86,7 @@ fn counts(text: &str) -> Option<(u32, u32)> {
 
 /// Every command, and every bad configuration.
 pub fn commands(room: &mut Room<'_>) -> Result<()> {
+    room.args.cold = true;
     play(room, &[(COMMANDS, ""), (BAD_CONFIGS, "")])
 }
 
@@ -93,9 +96,12 @@ pub fn peer(room: &mut Room<'_>) -> Result<()> {
     play(room, &[(COMMANDS, "")])
 }
 
-/// Guests that come and go; daemons that die.
+/// Guests that come and go; daemons that die; consoles that are abused; devices of every kind, creates that are killed.
 pub fn cycles(room: &mut Room<'_>) -> Result<()> {
-    play(room, &[(CYCLES, "20 1"), (DAEMONS, "")])
+    play(
+        room,
+        &[(CYCLES, "20 1"), (DAEMONS, ""), (CONSOLES, ""), (ATTACHMENTS, "")],
+    )
 }
 
 /// For long.

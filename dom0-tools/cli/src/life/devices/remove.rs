@@ -11,6 +11,7 @@ use super::backend::{State, state, wait_for};
 use super::presence::Presence;
 use super::{Class, Device, hotplug, network, vif};
 use crate::life::layout::domain_path;
+use crate::{failure, message};
 
 /// How long a guest may take to let go of a device, as in xl.
 pub const CONSENT_TIME: Duration = Duration::from_secs(10);
@@ -177,6 +178,6 @@ fn disconnect(store: &mut impl Store, device: &Device) -> Result<()> {
 
 fn tell(result: Result<()>) {
     if let Err(error) = result {
-        eprintln!("xlr: warning: {error:#}");
+        message::warn(failure::text(&error));
     }
 }

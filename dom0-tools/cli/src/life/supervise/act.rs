@@ -14,22 +14,27 @@ use crate::life::record::{BuildLock, Record, Stage, boot_id};
 use crate::life::teardown::{find, tear_down};
 use crate::life::{DEVICE_TIME, Tools, random};
 use crate::lookup;
+use crate::{failure, message};
 
 /// Looks at every domain that is remembered. What fails is told, and tried again at the next look.
 pub fn look_after_all(tools: Tools<'_>, store: &mut Client) {
     let records = match tools.records.all() {
         Ok(records) => records,
-        Err(error) => return eprintln!("xlr supervise: {error:#}"),
+        Err(error) => return tell(&error),
     };
     for record in records {
         if let Err(error) = look_after(tools, store, record.uuid) {
-            eprintln!("xlr supervise: {}: {error:#}", record.config.name);
+            tell(&error.context(record.config.name));
         }
     }
     remove_stale_locks(tools.records);
     if let Err(error) = keep_block_backend(store) {
-        eprintln!("xlr supervise: {error:#}");
+        tell(&error);
     }
+}
+
+fn tell(error: &anyhow::Error) {
+    message::say(format_args!("supervise: {}", failure::text(error)));
 }
 
 /// Starts the block backend again where it has ended and disks wait for it: guests do not notice.
@@ -59,7 +64,10 @@ fn look_after(tools: Tools<'_>, store: &mut Client, uuid: Uuid) -> Result<()> {
             .map_or_else(String::new, |domid| format!(" (domain {domid})"));
         let reason = domain.and_then(|info| info.shutdown);
         let reason = reason.map_or_else(String::new, |reason| format!(" after {reason:?}"));
-        eprintln!("xlr supervise: {}{number}: {decision:?}{reason}", record.config.name);
+        message::say(format_args!(
+            "supervise: {}{number}: {decision:?}{reason}",
+            record.config.name
+        ));
     }
     match decision {
         Decision::Leave => {}

@@ -1,5 +1,5 @@
 //! Page tables of another domain: built through mappings, pinned for it, changed for it.
-use crate::control::{Domain, entry_of, numbers, restore, update_with};
+use crate::control::{Domain, entry_of, is, numbers, restore, update_with};
 use guest_rt::check;
 use guest_rt::pages::{self, PTE_DATA, PTE_READ_ONLY, PTE_TABLE, Page, take_page};
 use xen_abi::*;
@@ -90,6 +90,24 @@ fn changed(domain: Domain, window: &Page, frames: &[u64]) {
     }
 }
 
+/// Dom0 cannot give one domain's frame to another's tables: neither has a right to the other's. Stock Xen lets it, so
+/// this is for `strict` as well.
+fn no_go_between(domain: Domain, frames: &[u64]) {
+    let other = Domain::create(16);
+    let mut frame = numbers::<1>();
+    assert!(other.populate(&mut frame) == 1, "no memory");
+    let owners = u64::from(domain.0 + 1) << 16 | u64::from(other.0);
+    for bits in [PTE_READ_ONLY, PTE_DATA] {
+        let answer = update_with(owners, (frames[L1] << 12) + 24, frame[0] << 12 | bits);
+        check!("tables/no-go-between", is(answer, Errno::EPERM), "{answer}");
+    }
+    check!(
+        "tables/other-ends",
+        other.destroy() == 0 && other.is_gone(),
+        "still there"
+    );
+}
+
 /// Unpinned, the frames are memory again, and the walk that a CPU may remember is no danger: nobody ran on it.
 fn unpinned(domain: Domain, window: &Page, frames: &[u64]) {
     let answer = domain.extended(MMUEXT_UNPIN_TABLE, frames[L4]);
@@ -136,8 +154,12 @@ pub fn run() {
     build(domain, window, &frames);
     pinned(domain, window, &frames);
     changed(domain, window, &frames);
+    let strict = guest_rt::start_info().cmd_line.starts_with(b"strict");
+    if strict {
+        no_go_between(domain, &frames);
+    }
     unpinned(domain, window, &frames);
-    if guest_rt::start_info().cmd_line.starts_with(b"strict") {
+    if strict {
         stale(domain, window, &frames);
     }
     // The end undoes pins that are still there.

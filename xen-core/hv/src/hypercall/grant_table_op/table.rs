@@ -10,9 +10,9 @@ use xen_abi::*;
 /// Serves one of these requests; each is the only one of its hypercall.
 pub(super) fn serve(cur: &Vcpu, cmd: u32, at: u64, count: u32) -> Outcome {
     match cmd {
-        GNTTABOP_setup_table => one(at, count, |op| Ok(setup_table(cur, op))),
-        GNTTABOP_query_size => one(at, count, |op| Ok(query_size(cur, op))),
-        GNTTABOP_get_status_frames => one(at, count, |op| Ok(status_frames(cur, op))),
+        GNTTABOP_setup_table => one(at, count, |op| setup_table(cur, op)),
+        GNTTABOP_query_size => one(at, count, |op| query_size(cur, op)),
+        GNTTABOP_get_status_frames => one(at, count, |op| status_frames(cur, op)),
         GNTTABOP_set_version => set_version(cur, at, count),
         GNTTABOP_get_version => one(at, count, |op| get_version(cur, op)),
         _ => Err(Errno::ENOSYS.into()),
@@ -56,21 +56,23 @@ fn status(result: Result<(), Errno>) -> i16 {
     }
 }
 
-fn setup_table(cur: &Vcpu, op: &mut gnttab_setup_table) {
+fn setup_table(cur: &Vcpu, op: &mut gnttab_setup_table) -> Result<(), Errno> {
     op.status = match target(cur, op.dom) {
         Ok(domain) => status(grant::set_up(&domain, op.nr_frames, tell(op.frame_list))),
         Err(denied) => denied,
     };
+    Ok(())
 }
 
-fn status_frames(cur: &Vcpu, op: &mut gnttab_get_status_frames) {
+fn status_frames(cur: &Vcpu, op: &mut gnttab_get_status_frames) -> Result<(), Errno> {
     op.status = match target(cur, op.dom) {
         Ok(domain) => status(grant::status_frames(&domain, op.nr_frames, tell(op.frame_list))),
         Err(denied) => denied,
     };
+    Ok(())
 }
 
-fn query_size(cur: &Vcpu, op: &mut gnttab_query_size) {
+fn query_size(cur: &Vcpu, op: &mut gnttab_query_size) -> Result<(), Errno> {
     op.status = match target(cur, op.dom) {
         Ok(domain) => {
             (op.nr_frames, op.max_nr_frames) = domain.grants.size();
@@ -78,6 +80,7 @@ fn query_size(cur: &Vcpu, op: &mut gnttab_query_size) {
         }
         Err(denied) => denied,
     };
+    Ok(())
 }
 
 /// The answer is the version in force, whatever was asked.
