@@ -40,9 +40,9 @@ fn world() -> Arc<World> {
     })
 }
 
-/// Enters, uses the domain if it is there, and leaves, twice.
-fn user(world: &World, cpu: usize) {
-    for _ in 0..2 {
+/// Enters, uses the domain if it is there, and leaves, so many times.
+fn user(world: &World, cpu: usize, rounds: usize) {
+    for _ in 0..rounds {
         if world.listed.load(Ordering::Acquire) {
             assert!(world.exists.load(Ordering::Relaxed), "used after its end");
         }
@@ -54,22 +54,18 @@ fn user(world: &World, cpu: usize) {
 fn destroyer(world: &World, users: usize) {
     world.listed.store(false, Ordering::Release);
     let number = quiesce::begin(&world.last);
-    for _ in 0..2 {
-        if world.seen[..users].iter().all(|seen| quiesce::has_passed(seen, number)) {
-            world.exists.store(false, Ordering::Relaxed);
-            return;
-        }
-        thread::yield_now();
+    if world.seen[..users].iter().all(|seen| quiesce::has_passed(seen, number)) {
+        world.exists.store(false, Ordering::Relaxed);
     }
 }
 
-fn race(users: usize) {
+fn race(users: usize, rounds: usize) {
     loom::model(move || {
         let world = world();
         let threads: Vec<_> = (0..users)
             .map(|cpu| {
                 let world = world.clone();
-                thread::spawn(move || user(&world, cpu))
+                thread::spawn(move || user(&world, cpu, rounds))
             })
             .collect();
         destroyer(&world, users);
@@ -79,10 +75,10 @@ fn race(users: usize) {
 
 #[test]
 fn freed_after_the_last_use_of_one_cpu() {
-    race(1);
+    race(1, 2);
 }
 
 #[test]
 fn freed_after_the_last_use_of_two_cpus() {
-    race(2);
+    race(2, 1);
 }
