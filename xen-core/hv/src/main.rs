@@ -3,6 +3,10 @@
 //! `hypercall` and `trap` call `domain`, which calls `mm`, which calls `arch`. `console` and `trace` are leaves.
 #![no_std]
 #![no_main]
+#![allow(
+    clippy::deref_addrof,
+    reason = "mutable statics are reached by raw pointers, since the compiler forbids references to them"
+)]
 // Constants of the interface keep Xen's spelling, in patterns too.
 #![allow(non_upper_case_globals)]
 

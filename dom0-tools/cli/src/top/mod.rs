@@ -38,13 +38,12 @@ pub fn run_batch(context: &mut Context, model: &Model, iterations: Iterations, a
             std::thread::sleep(model.delay);
         }
         let sample = sample::take(context, before.as_ref(), model.vcpus)?;
-        let text;
-        if as_json {
+        let text = if as_json {
             let rows: Vec<_> = model.arrange(&sample.rows).iter().map(|row| row.record()).collect();
-            text = serde_json::to_string(&rows)? + "\n";
+            serde_json::to_string(&rows)? + "\n"
         } else {
-            text = render::batch(&sample, model);
-        }
+            render::batch(&sample, model)
+        };
         if !json::write_out(&text)? {
             return Ok(());
         }

@@ -88,7 +88,7 @@ impl Bucket {
         let weight = weight(level);
         let in_any_case = weight <= SHOWN[2].load(Relaxed);
         let maybe = weight <= SHOWN[3].load(Relaxed);
-        if !in_any_case && !(maybe && self.take(crate::time::clock::now())) {
+        if !in_any_case && (!maybe || !self.take(crate::time::clock::now())) {
             return;
         }
         let mut out = super::OUTPUT.lock();

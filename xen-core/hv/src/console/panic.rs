@@ -106,7 +106,7 @@ pub fn nmi_dump(regs: &UserRegs) {
         message(out, format_args!("NMI on CPU {}", percpu::cpu_id()));
         let mut text = Prefixed { out, at_start: true };
         let _ = writeln!(text, "{}", show_registers(regs));
-        if !regs.from_guest() {
+        if !regs.is_from_guest() {
             let _ = backtrace::write(&mut text, regs.rip, regs.rbp);
         }
         if percpu::cpu_id() == 0 {

@@ -22,7 +22,7 @@ use crate::trace;
 #[unsafe(no_mangle)]
 extern "C" fn paravane_exception(regs: &mut UserRegs) {
     let v = regs.entry_vector as u8;
-    if !regs.from_guest() {
+    if !regs.is_from_guest() {
         match extable::fixup(regs.rip) {
             Some(fixup) => regs.rip = fixup,
             None => fatal::die(regs),

@@ -402,7 +402,11 @@ fn check_arithmetic(op: Alu, width: Width, old: u64, right: u64, carry: bool) {
         unsigned < 0 || unsigned > width.mask() as i128,
         "CF"
     );
-    assert_eq!(out.rflags >> 2 & 1 != 0, (new & 0xff).count_ones() % 2 == 0, "PF");
+    assert_eq!(
+        out.rflags >> 2 & 1 != 0,
+        (new & 0xff).count_ones().is_multiple_of(2),
+        "PF"
+    );
     assert_eq!(out.rflags >> 6 & 1 != 0, new == 0, "ZF");
     assert_eq!(out.rflags >> 7 & 1 != 0, signed(new) < 0, "SF");
     assert_eq!(out.rflags >> 11 & 1 != 0, signed(new) != sum, "OF");

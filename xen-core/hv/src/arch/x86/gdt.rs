@@ -79,7 +79,7 @@ pub fn reserved_page(cpu: usize) -> u64 {
 pub fn init_cpu(cpu: usize) {
     let tss = {
         // SAFETY: only this CPU writes its slot, here, before the TSS is loaded.
-        let t = unsafe { &mut (*(&raw mut TSS))[cpu].0 };
+        let t = unsafe { &mut *(&raw mut TSS[cpu].0) };
         t.rsp[0] = stack_top(cpu);
         t.iomap = size_of::<Tss>() as u16;
         for ist in [IST_DF, IST_NMI, IST_MC, IST_DB] {
@@ -88,7 +88,7 @@ pub fn init_cpu(cpu: usize) {
         core::ptr::from_ref(t) as u64
     };
     // SAFETY: only this CPU writes its page, here and in `set_ldt`.
-    let page = unsafe { &mut (*(&raw mut PAGES))[cpu].0 };
+    let page = unsafe { &mut *(&raw mut PAGES[cpu].0) };
     page[index(selector::HV_CS)] = 0x00af_9b00_0000_ffff;
     page[index(selector::HV_SS)] = 0x00cf_9300_0000_ffff;
     page[index(selector::GUEST_CS32)] = 0x00cf_fb00_0000_ffff;
@@ -144,7 +144,7 @@ pub fn set_ldt(cpu: usize, base: u64, entries: u32) {
     let slot = index(selector::LDT);
     // SAFETY: only this CPU writes its page, with interrupts off; the window holds validated descriptors only.
     unsafe {
-        let page = &mut (*(&raw mut PAGES))[cpu].0;
+        let page = &mut *(&raw mut PAGES[cpu].0);
         page[slot] = desc[0];
         page[slot + 1] = desc[1];
         super::segment::lldt(selector::LDT);

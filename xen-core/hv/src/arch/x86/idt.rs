@@ -31,7 +31,7 @@ fn gate(target: u64, ist: u8, dpl: u64) -> [u64; 2] {
 /// Fills the table: once, on the boot CPU, before [`load`].
 pub fn init() {
     // SAFETY: the boot CPU is alone, and the table is not loaded yet.
-    let table = unsafe { &mut (*(&raw mut TABLE)).0 };
+    let table = unsafe { &mut *(&raw mut TABLE.0) };
     for (v, slot) in table.iter_mut().enumerate() {
         let v = v as u8;
         let ist = match v {

@@ -48,11 +48,10 @@ pub fn off() -> ! {
         && let Some(sleep) = find_sleep_type(fadt)
     {
         let value = |port: u16, sleep_type: u8| {
-            // SAFETY: reading a PM1 control register changes nothing.
-            let old = if port == 0 {
-                0
-            } else {
-                (unsafe { port::read(port, 2) }) as u16
+            let old = match port {
+                0 => 0,
+                // SAFETY: reading a PM1 control register changes nothing.
+                port => unsafe { port::read(port, 2) as u16 },
             };
             old & !(SLEEP_TYPE | SLEEP_ENABLE) | (sleep_type as u16) << 10
         };

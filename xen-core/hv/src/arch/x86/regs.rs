@@ -44,7 +44,7 @@ pub const SYSCALL_ENTRY: u32 = 0x100;
 impl UserRegs {
     /// Whether the frame came from the guest (ring 3) rather than from the hypervisor.
     #[inline]
-    pub fn from_guest(&self) -> bool {
+    pub fn is_from_guest(&self) -> bool {
         self.cs & 3 == 3
     }
 
