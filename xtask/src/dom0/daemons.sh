@@ -33,5 +33,5 @@ if [ -x /bin/xlr ]; then
     xlr init-dom0 >> /var/log/paravane/init-dom0.log 2>&1 ||
         { echo "Dom0: xlr init-dom0 failed:"; tail -n 5 /var/log/paravane/init-dom0.log; }
 fi
-keep xenconsoled --interactive --timestamp=guest
+keep xenconsoled --interactive --log=guest --timestamp=guest
 keep xlr supervise --foreground
