@@ -102,10 +102,14 @@ impl StoreThread {
             while let Some(event) = client.next_event()? {
                 tokens.insert(event.token);
             }
-            for token in tokens {
-                if !self.follow(&mut client, &token)? {
+            for token in &tokens {
+                if !self.follow(&mut client, token)? {
                     return Ok(());
                 }
+            }
+            if !tokens.is_empty() {
+                // The requests just made may have brought events along, of which the socket says nothing any more.
+                continue;
             }
             if !self.wait(&client)? {
                 return Ok(());
