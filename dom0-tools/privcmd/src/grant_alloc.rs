@@ -7,19 +7,11 @@ use std::sync::Arc;
 
 use crate::DomId;
 use crate::device;
+use crate::grant_set::{DEALLOC_GREF, GrantSet};
 use crate::mapping::{Mapping, PAGE_SIZE};
-
-/// `struct ioctl_gntalloc_dealloc_gref`.
-#[repr(C)]
-struct RawDealloc {
-    index: u64,
-    count: u32,
-    _pad: u32,
-}
 
 // The structure is 16 bytes of header and one reference, padded to 24.
 const ALLOC_GREF: u64 = device::request(b'G', 5, 24);
-const DEALLOC_GREF: u64 = device::request(b'G', 6, size_of::<RawDealloc>());
 const WRITABLE: u64 = 1;
 
 /// The device; clones share one descriptor.
@@ -33,26 +25,7 @@ pub struct GrantAlloc {
 pub struct GrantedPages {
     mapping: Mapping,
     grefs: Vec<u32>,
-    _hold: Hold,
-}
-
-#[derive(Debug)]
-struct Hold {
-    file: Arc<File>,
-    index: u64,
-    count: u32,
-}
-
-impl Drop for Hold {
-    fn drop(&mut self) {
-        let mut raw = RawDealloc {
-            index: self.index,
-            count: self.count,
-            _pad: 0,
-        };
-        // SAFETY: the request's structure. An error means that the kernel holds no such set, as asked for.
-        let _ = unsafe { device::ioctl_with(&self.file, DEALLOC_GREF, &mut raw) };
-    }
+    _hold: GrantSet,
 }
 
 impl GrantAlloc {
@@ -75,10 +48,11 @@ impl GrantAlloc {
         words[0] = u64::from(domid) | (u64::from(writable) * WRITABLE) << 16 | u64::from(count) << 32;
         // SAFETY: `words` is the request's structure with room for `count` references.
         unsafe { device::ioctl(&self.file, ALLOC_GREF, words.as_mut_ptr() as u64)? };
-        let hold = Hold {
+        let hold = GrantSet {
             file: self.file.clone(),
             index: words[1],
             count,
+            forget: DEALLOC_GREF,
         };
         let halves = words[2..].iter().flat_map(|word| [*word as u32, (word >> 32) as u32]);
         let grefs = halves.take(count as usize).collect();

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::DomId;
 use crate::device;
 use crate::event_channel::Port;
+use crate::grant_set::{GrantSet, UNMAP_GRANT_REF};
 use crate::mapping::{Mapping, PAGE_SIZE};
 
 /// `struct ioctl_gntdev_map_grant_ref` without its references; they follow in the words of one vector.
@@ -16,14 +17,6 @@ struct RawMap {
     count: u32,
     _pad: u32,
     index: u64,
-}
-
-/// `struct ioctl_gntdev_unmap_grant_ref`.
-#[repr(C)]
-struct RawUnmap {
-    index: u64,
-    count: u32,
-    _pad: u32,
 }
 
 /// `struct ioctl_gntdev_unmap_notify`.
@@ -55,7 +48,6 @@ struct RawCopy {
 
 // The sizes in the names of these requests include one reference.
 const MAP_GRANT_REF: u64 = device::request(b'G', 0, size_of::<RawMap>() + 8);
-const UNMAP_GRANT_REF: u64 = device::request(b'G', 1, size_of::<RawUnmap>());
 const SET_UNMAP_NOTIFY: u64 = device::request(b'G', 7, size_of::<RawNotify>());
 const GRANT_COPY: u64 = device::request(b'G', 8, size_of::<RawCopy>());
 
@@ -73,30 +65,9 @@ pub struct GrantDevice {
 /// Granted pages, mapped one behind the other; see [`Mapping`] for access. Dropping gives them back.
 #[derive(Debug)]
 pub struct GrantMap {
-    // Unmapped before `_hold` lets the kernel forget the grants.
+    // Unmapped before `hold` lets the kernel forget the grants.
     mapping: Mapping,
-    hold: Hold,
-}
-
-/// The kernel's note of a set of grants.
-#[derive(Debug)]
-struct Hold {
-    file: Arc<File>,
-    index: u64,
-    count: u32,
-}
-
-impl Drop for Hold {
-    fn drop(&mut self) {
-        let mut raw = RawUnmap {
-            index: self.index,
-            count: self.count,
-            _pad: 0,
-        };
-        // SAFETY: the request's structure. The pages are unmapped already, or stay with the mapping's own reference.
-        // An error would mean that the kernel has forgotten the set, which is what is asked for.
-        let _ = unsafe { device::ioctl_with(&self.file, UNMAP_GRANT_REF, &mut raw) };
-    }
+    hold: GrantSet,
 }
 
 /// This domain's end of a copy, and by that its direction.
@@ -163,10 +134,11 @@ impl GrantDevice {
         words.extend(grefs.iter().map(|gref| u64::from(domid) | u64::from(*gref) << 32));
         // SAFETY: `words` is `RawMap` with `count` references behind it.
         unsafe { device::ioctl(&self.file, MAP_GRANT_REF, words.as_mut_ptr() as u64)? };
-        let hold = Hold {
+        let hold = GrantSet {
             file: self.file.clone(),
             index: words[1],
             count,
+            forget: UNMAP_GRANT_REF,
         };
         let mapping = Mapping::of_file(&*self.file, hold.index, grefs.len() * PAGE_SIZE, writable)?;
         Ok(GrantMap { mapping, hold })

@@ -11,6 +11,7 @@ mod event_channel;
 mod foreign;
 mod grant_alloc;
 mod grant_map;
+mod grant_set;
 mod hypercall;
 mod loop_device;
 mod mapping;

@@ -65,7 +65,7 @@ fn serve(options: &Options) -> Result<(), String> {
 
 fn host(options: &Options, inherited: Option<Inherited>) -> Result<Box<dyn Host>, String> {
     if options.no_domain_init {
-        return Ok(Box::new(Nothing));
+        return Ok(Box::new(Nothing::default()));
     }
     if let Some(directory) = &options.files {
         return Ok(Box::new(Files::open(directory).map_err(context(directory.display()))?));

@@ -22,7 +22,7 @@ pub struct Rig {
 
 impl Rig {
     pub fn new() -> Rig {
-        let mut daemon = Daemon::new(Box::new(Nothing), Quotas::default());
+        let mut daemon = Daemon::new(Box::new(Nothing::default()), Quotas::default());
         daemon.make_first_nodes();
         Rig { daemon }
     }

@@ -5,6 +5,7 @@
 //! that the hypervisor uses: stamps, epochs, the mark of foreign mappings, and the CPUs that a domain has been on.
 
 use super::cells::{self, Acquired, Finish, Frame, Released, Word};
+use super::tests::AtomicWord;
 use super::{CountWord, Type, TypeWord};
 use crate::flush_epoch;
 use proptest::prelude::*;
@@ -18,21 +19,6 @@ const DOMAINS: usize = 3;
 const CPUS: usize = 3;
 const SLOTS: usize = 4;
 const NOBODY: usize = usize::MAX;
-
-struct AtomicWord(Cell<u64>);
-
-impl Word for AtomicWord {
-    fn load(&self) -> u64 {
-        self.0.get()
-    }
-    fn exchange(&self, old: u64, new: u64) -> Result<(), u64> {
-        if self.0.get() != old {
-            return Err(self.0.get());
-        }
-        self.0.set(new);
-        Ok(())
-    }
-}
 
 std::thread_local! {
     /// The number of full flushes, which stamps are taken from.

@@ -15,7 +15,8 @@ use std::vec::Vec;
 const FRAMES: usize = 6;
 const SLOTS: usize = 4;
 
-struct AtomicWord(Cell<u64>);
+/// A word that one thread exchanges.
+pub(super) struct AtomicWord(pub(super) Cell<u64>);
 
 impl Word for AtomicWord {
     fn load(&self) -> u64 {
