@@ -206,7 +206,11 @@ fn privileged_requests_are_refused_to_guests() {
         Kind::IS_DOMAIN_INTRODUCED,
     ];
     for kind in kinds {
-        assert_eq!(rig.call(one, kind, 0, b"1\x00002\x00003\0"), Err(Error::EACCES), "{kind:?}");
+        assert_eq!(
+            rig.call(one, kind, 0, b"1\x00002\x00003\0"),
+            Err(Error::EACCES),
+            "{kind:?}"
+        );
     }
     for kind in [Kind::WATCH_EVENT, Kind::ERROR, Kind(20), Kind(23), Kind(0xffff)] {
         assert_eq!(rig.call(one, kind, 0, b""), Err(Error::ENOSYS), "{kind:?}");
