@@ -171,7 +171,9 @@ pub fn page(results: &Results) -> String {
     );
     let _ = writeln!(text, "{}", counters_table(&results.rows));
     let _ = writeln!(text, "## The hypervisors themselves\n\n{}", others(results));
-    let _ = writeln!(text, "\n## Guests\n\n{GUESTS}\n{}", guests::table(&results.guests));
+    if !results.guests.is_empty() {
+        let _ = writeln!(text, "\n## Guests\n\n{GUESTS}\n{}", guests::table(&results.guests));
+    }
     text + CLOSING
 }
 
@@ -195,9 +197,9 @@ const CLOSING: &str = "
 Both hypervisors were given the same decompressed kernel (vmlinux) and RAM disk; Linux alone was given the bzImage, and
 its time to decompress itself is not in the table. Until the script runs, Dom0 waits for the disk, and while it is idle
 its clock leaps ahead of its instructions, as far as the machine's disk is slow: the boot row has the time that Linux
-counts as idle or waiting taken off. Instruction counting favours flushes, since a CR3 load, an `invlpg` and an IPI count
-as one instruction each: the counters stand beside the times for that reason. Boot to init is by the wall clock, runs
-alternating, after one run to warm up.
+counts as idle or waiting taken off; the loads' files stand in memory. Instruction counting favours flushes, since a CR3
+load, an `invlpg` and an IPI count as one instruction each: the counters stand beside the times for that reason. Boot to
+init is by the wall clock, runs alternating, after one run to warm up.
 ";
 
 #[cfg(test)]
