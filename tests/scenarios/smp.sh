@@ -8,10 +8,9 @@ four() { [ "$(in_guest demo nproc)" = 4 ]; }
 check four-vcpus four
 
 # All at once: the program that checks itself, copies on the disk, copies over the network.
-sum=$(seq 1 100000 | md5sum)
-in_guest demo "(/mnt/load ${1:-1} > /tmp/load; echo \$? > /tmp/load.status) & (for i in 1 2 3 4; do seq 1 100000 > /mnt/\$i; sync; done; echo 3 > /proc/sys/vm/drop_caches; md5sum < /mnt/1; md5sum < /mnt/2; md5sum < /mnt/3; md5sum < /mnt/4) > /tmp/disk; echo begun" > /dev/null
-sent() { [ "$(from_guest 'seq 1 100000' | tail -n 1)" = "$sum" ]; }
-got() { [ "$(to_guest 'seq 1 100000')" = "$sum" ]; }
+in_guest demo "(/mnt/load ${1:-1} > /tmp/load; echo \$? > /tmp/load.status) & (for i in 1 2 3 4; do $numbers > /mnt/\$i; sync; done; echo 3 > /proc/sys/vm/drop_caches; md5sum < /mnt/1; md5sum < /mnt/2; md5sum < /mnt/3; md5sum < /mnt/4) > /tmp/disk; echo begun" > /dev/null
+sent() { [ "$(from_guest "$numbers" | tail -n 1)" = "$sum" ]; }
+got() { [ "$(to_guest "$numbers")" = "$sum" ]; }
 for time in 1 2 3; do
     check "network-out-$time" sent
     check "network-in-$time" got
