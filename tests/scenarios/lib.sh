@@ -5,11 +5,12 @@ failed=0
 # Each scenario begins without guests, and without what earlier ones have said.
 rm -f $logs/guest-*.log
 
-# ok NAME / FAIL NAME WHY, and a count of both.
-passed() { passed=$((passed + 1)); echo "ok $1"; }
+# ok NAME / FAIL NAME WHY, when (seconds since the boot), and a count of both.
+up() { read -r up rest < /proc/uptime; echo "$up"; }
+passed() { passed=$((passed + 1)); echo "ok $1, $(up)"; }
 failed() {
     failed=$((failed + 1))
-    echo "FAIL $1: $2"
+    echo "FAIL $1: $2, $(up)"
     [ ! -s "${3:-/nowhere}" ] || tail -n 12 "$3" | sed 's/^/    /'
 }
 
@@ -139,17 +140,20 @@ warm_up() {
     xlr create /tmp/small.cfg && eventually console_has small 'DOMU UP' && xlr destroy small
 }
 
-# process_of WORDS: the processes whose command line begins so.
+# process_of WORDS: the processes whose command line begins so. There is no pgrep, and a program run for each process
+# takes half a minute on a busy machine; `read` drops the zeros between the words.
 process_of() {
-    local file found=1
+    local file line found=1
     for file in /proc/[0-9]*/cmdline; do
-        case "$(tr '\0' ' ' < "$file" 2> /dev/null)" in
-            "$1"*)
+        line=
+        read -r line < "$file"
+        case $line in
+            "${1// /}"*)
                 found=0
                 echo "${file//[!0-9]/}"
                 ;;
         esac
-    done
+    done 2> /dev/null
     return $found
 }
 

@@ -42,7 +42,11 @@ echo "GUEST UP $up $(uname -r)"
 [ -z "$run" ] || sh "$run"
 hostname demo
 cd /root
+# What `poweroff` and `reboot` tell the first process.
+trap /sbin/poweroff USR1 USR2
+trap /sbin/reboot TERM
 while :; do
-    PS1='demo# ' setsid cttyhack sh
+    PS1='demo# ' setsid cttyhack sh &
+    wait $!
     sleep 1
 done

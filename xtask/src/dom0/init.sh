@@ -55,7 +55,11 @@ if [ -e /paravane/command ]; then
     sync
 else
     echo "Dom0 is up: $(uname -sr), $(nproc) vcpu(s). exit or poweroff ends it; Ctrl-A X ends QEMU."
-    setsid cttyhack sh -l
+    # What `poweroff` and `reboot` tell the first process.
+    trap 'poweroff -f' USR1 USR2
+    trap 'reboot -f' TERM
+    setsid cttyhack sh -l &
+    wait $!
 fi
 poweroff -f
 sleep 60
