@@ -61,15 +61,15 @@ typed() { (sleep 1; echo 'echo via-$((40 + 2))-console'; sleep 2) | xlr console 
 check console typed
 
 # Its disk holds what it wrote; its network carries what it is given. The sums are compared on both sides.
-write="$numbers > /mnt/numbers && sync && echo 3 > /proc/sys/vm/drop_caches && md5sum < /mnt/numbers"
+write="$data > /mnt/data && sync && echo 3 > /proc/sys/vm/drop_caches && md5sum < /mnt/data"
 disk_data() { [ "$(in_guest demo "$write" | tail -n 1)" = "$sum" ]; }
 check disk-data disk_data
 check ping ping -c 3 -W 10 10.0.0.2
 ping_out() { in_guest demo 'ping -c 3 -W 10 10.0.0.1'; }
 check ping-from-guest ping_out
-sent() { [ "$(from_guest "$numbers" | tail -n 1)" = "$sum" ]; }
+sent() { [ "$(from_guest "$data" | tail -n 1)" = "$sum" ]; }
 check net-data-out sent
-got() { [ "$(to_guest "$numbers")" = "$sum" ]; }
+got() { [ "$(to_guest "$data")" = "$sum" ]; }
 check net-data-in got
 
 # Stopped in its tracks, and going on.
@@ -102,7 +102,7 @@ check sched/back xlr sched -d demo -w 256 -c 0
 # Devices that come and go.
 check block-attach xlr block-attach demo 'phy:/dev/ram0,xvdb,w'
 check block-attach/seen eventually guest_has /dev/xvdb
-blocks() { in_guest demo "$numbers | dd of=/dev/xvdb bs=4k conv=fsync; echo 3 > /proc/sys/vm/drop_caches; dd if=/dev/xvdb bs=4k count=144 | head -c 588895 | md5sum" | grep -q "$sum"; }
+blocks() { in_guest demo "$data | dd of=/dev/xvdb bs=4k conv=fsync; echo 3 > /proc/sys/vm/drop_caches; dd if=/dev/xvdb bs=4k count=144 | head -c 589824 | md5sum" | grep -q "$sum"; }
 check block-attach/data blocks
 check block-list xlr block-list demo
 said block-list/both 51728
@@ -112,7 +112,7 @@ check block-detach/gone eventually guest_lacks /dev/xvdb
 truncate -s 1M /tmp/file.img
 check block-attach-file xlr block-attach demo 'format=raw,vdev=xvdc,access=rw,backendtype=qdisk,target=/tmp/file.img'
 check block-attach-file/seen eventually guest_has /dev/xvdc
-filed() { in_guest demo "$numbers | dd of=/dev/xvdc bs=4k conv=fsync" && head -c 588895 /tmp/file.img | md5sum | grep -q "$sum"; }
+filed() { in_guest demo "$data | dd of=/dev/xvdc bs=4k conv=fsync" && head -c 589824 /tmp/file.img | md5sum | grep -q "$sum"; }
 check block-attach-file/data filed
 check block-attach-file/detach xlr block-detach demo xvdc
 check network-attach xlr network-attach demo bridge=xenbr0
@@ -140,7 +140,7 @@ check reboot/changed memory_is 144
 # The orderly end; what it wrote is on its disk.
 check shutdown xlr shutdown -w demo
 check shutdown/gone in_dom0_alone
-on_disk() { mount -o loop,ro $disk /mnt && [ "$(md5sum < /mnt/numbers)" = "$sum" ]; local result=$?; umount /mnt; return $result; }
+on_disk() { mount -o loop,ro $disk /mnt && [ "$(md5sum < /mnt/data)" = "$sum" ]; local result=$?; umount /mnt; return $result; }
 check shutdown/disk on_disk
 
 # -c shows the boot from its first line; destroy ends it at once. A key=value overrides the file.

@@ -89,9 +89,9 @@ in_guest() {
     return "$(console_of "$name" | sed -n "s/^END$((1000 + turn)) //p" | tail -n 1)"
 }
 
-# A command that prints 588895 bytes, for Dom0 and for guests, and their checksum. (busybox's seq writes line by line.)
-numbers="awk 'BEGIN { while (i < 100000) print ++i }'"
-sum=$(eval "$numbers" | md5sum)
+# A command that prints the same 589824 bytes in Dom0 and in guests, and their checksum.
+data="head -c 589824 /bin/busybox"
+sum=$(eval "$data" | md5sum)
 
 # Whether domains of these names, and no others, are there.
 only_domains() { [ "$(xlr list | sed 1d | awk '{print $1}' | sort | tr '\n' ' ')" = "$(printf '%s\n' "$@" | sort | tr '\n' ' ')" ]; }

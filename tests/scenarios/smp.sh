@@ -8,9 +8,9 @@ four() { [ "$(in_guest demo nproc)" = 4 ]; }
 check four-vcpus four
 
 # All at once: the program that checks itself, copies on the disk, copies over the network.
-in_guest demo "(/mnt/load ${1:-1} > /tmp/load; echo \$? > /tmp/load.status) & (for i in 1 2 3 4; do $numbers > /mnt/\$i; sync; done; echo 3 > /proc/sys/vm/drop_caches; md5sum < /mnt/1; md5sum < /mnt/2; md5sum < /mnt/3; md5sum < /mnt/4) > /tmp/disk; echo begun" > /dev/null
-sent() { [ "$(from_guest "$numbers" | tail -n 1)" = "$sum" ]; }
-got() { [ "$(to_guest "$numbers")" = "$sum" ]; }
+in_guest demo "(/mnt/load ${1:-1} > /tmp/load; echo \$? > /tmp/load.status) & (for i in 1 2 3 4; do $data > /mnt/\$i; sync; done; echo 3 > /proc/sys/vm/drop_caches; md5sum < /mnt/1; md5sum < /mnt/2; md5sum < /mnt/3; md5sum < /mnt/4) > /tmp/disk; echo begun" > /dev/null
+sent() { [ "$(from_guest "$data" | tail -n 1)" = "$sum" ]; }
+got() { [ "$(to_guest "$data")" = "$sum" ]; }
 for time in 1 2 3; do
     check "network-out-$time" sent
     check "network-in-$time" got
