@@ -23,7 +23,7 @@ pub fn seconds_to_init(bench: &Bench, rounds: u32) -> Result<[Figure; 2]> {
             let scratch = Scratch::new()?;
             let machine = bench.machine(system, &Additions::default(), scratch.path())?;
             let begun = Instant::now();
-            let guest = Guest::start(&mut machine.command())?;
+            let guest = Guest::start(&machine)?;
             guest.expect("INIT UP", LIMIT)?;
             // The first round warms the host's caches.
             if round > 0 {
@@ -73,7 +73,7 @@ fn counted(bench: &Bench, system: System, kernel: &str) -> Result<Vec<(String, f
     machine.kernel = Some((guest_program::kernel(kernel)?, String::new()));
     machine.initrd = None;
     machine.icount = true;
-    let guest = Guest::start(&mut machine.command())?;
+    let guest = Guest::start(&machine)?;
     let seen = guest.wait_for(LIMIT, |text| text.contains(" passed, ").then_some(()));
     let text = guest.text();
     if !matches!(seen, Seen::Found(())) {

@@ -156,13 +156,14 @@ fn run(bench: &Bench, system: System, by_the_wall: bool) -> Result<BTreeMap<Stri
     let mut machine = bench.machine(system, &additions, scratch.path())?;
     machine.icount = !by_the_wall;
     machine.disk(&bench.disk, true);
-    let guest = Guest::start(&mut machine.command())?;
-    let seen = guest.wait_for(bench.limit, |text| text.contains("\nBENCH-END").then_some(()));
-    let console = guest.text();
+    machine.qmp = Some("/tmp/bq.sock".into());
     let log = workspace::image_dir()
         .join("logs")
         .join(format!("bench-guests-{system:?}.log").to_lowercase());
-    std::fs::write(&log, &console)?;
+    machine.log = Some(log.clone());
+    let guest = Guest::start(&machine)?;
+    let seen = guest.wait_for(bench.limit, |text| text.contains("\nBENCH-END").then_some(()));
+    let console = guest.text();
     match seen {
         Seen::Found(()) => Ok(loads::parse(&console)
             .with_context(|| format!("{system:?}, see {}", log.display()))?

@@ -80,13 +80,13 @@ impl Bench {
         let mut machine = self.machine(system, &additions, scratch.path())?;
         machine.icount = true;
         machine.disk(&self.disk, true);
-        let guest = Guest::start(&mut machine.command())?;
-        let seen = guest.wait_for(self.limit, |text| text.contains("\nBENCH-END").then_some(()));
-        let console = guest.text();
         let log = workspace::image_dir()
             .join("logs")
             .join(format!("bench-{system:?}.log").to_lowercase());
-        std::fs::write(&log, &console)?;
+        machine.log = Some(log.clone());
+        let guest = Guest::start(&machine)?;
+        let seen = guest.wait_for(self.limit, |text| text.contains("\nBENCH-END").then_some(()));
+        let console = guest.text();
         match seen {
             Seen::Found(()) => loads::parse(&console).with_context(|| format!("{system:?}, see {}", log.display())),
             _ => bail!("{system:?} did not end its loads, see {}", log.display()),

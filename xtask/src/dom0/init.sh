@@ -9,7 +9,9 @@ echo "INIT UP $up"
 mkdir -p /dev/pts /dev/shm
 mount -t devpts pts /dev/pts
 mount -t tmpfs tmp /tmp
+# Scripts of Debian's tools spin without these.
 ln -sf /proc/self/fd /dev/fd
+ln -sf fd/0 /dev/stdin && ln -sf fd/1 /dev/stdout && ln -sf fd/2 /dev/stderr
 if [ -d /sys/hypervisor ] && [ ! -e /paravane/script ]; then
     modprobe -q xenfs && mount -t xenfs xen /proc/xen
     modprobe -q xen_evtchn

@@ -2,13 +2,14 @@
 
 use std::io::{Read, Write};
 use std::path::Path;
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use super::Machine;
 use super::qmp::Qmp;
 
 #[derive(Debug, Default)]
@@ -51,8 +52,10 @@ pub enum Seen<T> {
 
 impl Guest {
     /// Starts QEMU with its first serial port on a pipe to us, and its own messages in the same stream.
-    pub fn start(command: &mut Command) -> Result<Self> {
-        command.args(["-serial", "stdio"]);
+    pub fn start(machine: &Machine) -> Result<Self> {
+        let mut command = machine.command();
+        command.arg("-chardev").arg(machine.console_device());
+        command.args(["-serial", "chardev:console"]);
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

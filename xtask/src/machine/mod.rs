@@ -37,6 +37,8 @@ pub struct Machine {
     pub cpu: String,
     /// Socket of the machine protocol.
     pub qmp: Option<PathBuf>,
+    /// Where all that the serial port says is written as it comes.
+    pub log: Option<PathBuf>,
     /// Count instructions in the place of time.
     pub icount: bool,
     /// Anything else.
@@ -60,6 +62,7 @@ impl Machine {
             mem: 2048,
             cpu: "max,-smap".to_owned(),
             qmp: None,
+            log: None,
             icount: false,
             extra: Vec::new(),
         }
@@ -75,6 +78,15 @@ impl Machine {
         let snapshot = if snapshot { ",snapshot=on" } else { "" };
         let file = doubled(&file.to_string_lossy());
         self.extra(&["-drive", &format!("file={file},if=virtio,format=raw{snapshot}")]);
+    }
+
+    /// The character device `console` for who reads the serial port: QEMU's own input and output, and the log.
+    fn console_device(&self) -> String {
+        let log = self
+            .log
+            .as_ref()
+            .map(|file| format!(",logfile={}", doubled(&file.to_string_lossy())));
+        format!("stdio,id=console{}", log.unwrap_or_default())
     }
 
     /// QEMU's command line; the serial port is left to the caller.

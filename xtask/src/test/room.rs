@@ -97,6 +97,7 @@ impl<'a> Room<'a> {
         };
         let mut machine = run::machine(&self.args, &self.shared.over, &additions, self.scratch())?;
         machine.qmp = Some(self.scratch().join("qmp"));
+        machine.log = Some(self.log());
         Ok(machine)
     }
 
@@ -125,7 +126,7 @@ impl<'a> Room<'a> {
 
     /// Boots a machine and waits for the first of some texts.
     pub fn expect_any(&mut self, machine: &Machine, texts: &[&str]) -> Result<Guest> {
-        let guest = Guest::start(&mut machine.command())?;
+        let guest = Guest::start(machine)?;
         let seen = guest.wait_for(self.limit, |text| {
             texts.iter().any(|wanted| text.contains(wanted)).then_some(())
         });
@@ -155,9 +156,14 @@ impl<'a> Room<'a> {
         Ok(())
     }
 
+    /// The console's log, which grows while the machine runs.
+    fn log(&self) -> PathBuf {
+        workspace::image_dir().join("logs").join(format!("{}.log", self.name))
+    }
+
     /// Writes the console to its log file.
     pub fn write_log(&self) -> PathBuf {
-        let path = workspace::image_dir().join("logs").join(format!("{}.log", self.name));
+        let path = self.log();
         // The log is a help; the test's result does not depend on it.
         let _ = std::fs::write(&path, &self.console);
         path

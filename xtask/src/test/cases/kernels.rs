@@ -27,7 +27,7 @@ fn counts(text: &str) -> Option<(u32, u32)> {
 /// Boots a kernel that checks and counts, and wants none failed.
 fn checked(room: &mut Room<'_>, kernel: &str, words: &str) -> Result<()> {
     let machine = machine(room, kernel, words)?;
-    let guest = Guest::start(&mut machine.command())?;
+    let guest = Guest::start(&machine)?;
     let seen = guest.wait_for(room.limit(), counts);
     room.keep(&guest);
     match seen {
@@ -77,7 +77,7 @@ pub fn churn_long(room: &mut Room<'_>) -> Result<()> {
 pub fn wild(room: &mut Room<'_>) -> Result<()> {
     for word in ["ud2", "stack", "iret", "panic"] {
         let machine = machine(room, "crash", word)?;
-        let guest = Guest::start(&mut machine.command())?;
+        let guest = Guest::start(&machine)?;
         let seen = guest.wait_for(room.limit(), |text| {
             let (_, after) = text.split_once(&format!("about to: {word}"))?;
             // Which domain, why where the guest does not know it, and its registers.

@@ -45,7 +45,7 @@ pub fn reboot(room: &mut Room<'_>) -> Result<()> {
 
 /// Waits until the machine has stopped, and why.
 fn ends_by(room: &mut Room<'_>, machine: &Machine, reason: &str) -> Result<()> {
-    let mut guest = Guest::start(&mut machine.command())?;
+    let mut guest = Guest::start(&machine)?;
     let stopped = machine.qmp.as_ref().map(|socket| {
         let mut qmp = guest.qmp(socket)?;
         qmp.wait_shutdown(room.limit())
@@ -60,7 +60,7 @@ fn ends_by(room: &mut Room<'_>, machine: &Machine, reason: &str) -> Result<()> {
 pub fn nmi(room: &mut Room<'_>) -> Result<()> {
     let command = "echo ready; sleep 8; echo still here";
     let machine = room.machine(Some((command.to_owned(), run::fresh_mark())))?;
-    let mut guest = Guest::start(&mut machine.command())?;
+    let mut guest = Guest::start(&machine)?;
     let told = guest.expect("\nready\n", room.limit()).and_then(|()| {
         let socket = machine.qmp.as_ref().context("no monitor")?;
         // By then Dom0 sleeps, so the CPU is idle, in the hypervisor.
@@ -85,7 +85,7 @@ pub fn trace(room: &mut Room<'_>) -> Result<()> {
     room.args.trace = Some(file.clone());
     let mut machine = room.machine(Some(("ls /".to_owned(), run::fresh_mark())))?;
     machine.extra(&["-no-shutdown"]);
-    let guest = Guest::start(&mut machine.command())?;
+    let guest = Guest::start(&machine)?;
     let socket = machine.qmp.as_ref().context("no monitor")?;
     let written = crate::trace::at_end(socket, &file, room.scratch(), room.limit());
     room.keep(&guest);
@@ -154,7 +154,7 @@ pub fn idle(room: &mut Room<'_>) -> Result<()> {
     let mark = run::fresh_mark();
     let command = "sleep 1; echo begin; a=$(cut -d. -f1 /proc/uptime); sleep 10; b=$(cut -d. -f1 /proc/uptime); echo slept $((b-a))";
     let machine = room.machine(Some((command.to_owned(), mark)))?;
-    let guest = Guest::start(&mut machine.command())?;
+    let guest = Guest::start(&machine)?;
     let begun = guest
         .expect("\nbegin\n", room.limit())
         .and_then(|()| cpu_seconds(guest.id()));

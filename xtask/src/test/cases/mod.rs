@@ -227,27 +227,27 @@ pub const ALL: &[Case] = &[
         "a wild Dom0 is killed and the hypervisor says why",
         kernels::wild,
     ),
-    long(case(
+    case(
         "guests",
         1,
         120,
         "every command of xlr in a Linux guest's life; bad configurations",
         guests::commands,
-    )),
-    long(case(
+    ),
+    case(
         "guests-peer",
         1,
         120,
         "the same commands with stock Xen below the same tools",
         guests::peer,
-    )),
-    long(case(
+    ),
+    case(
         "guests-cycles",
         1,
         120,
         "guests come and go, daemons are killed: nothing is left behind, no guest is lost",
         guests::cycles,
-    )),
+    ),
     long(case(
         "guests-cycles-long",
         1,
@@ -255,13 +255,20 @@ pub const ALL: &[Case] = &[
         "200 small guests and 5 of Linux come and go",
         guests::cycles_long,
     )),
-    long(case(
+    case(
+        "guests-consoles",
+        1,
+        80,
+        "noisy, hostile and dying guests at the console daemon; its death loses no word",
+        guests::consoles,
+    ),
+    case(
         "guests-smp",
         2,
         100,
         "a guest with four vcpus under load, its results checked",
         guests::smp,
-    )),
+    ),
     long(case(
         "guests-smp-long",
         2,
@@ -269,13 +276,13 @@ pub const ALL: &[Case] = &[
         "the same, five times as long",
         guests::smp_long,
     )),
-    long(case(
+    case(
         "guests-shares",
         1,
         60,
         "two guests and Dom0 share a CPU by weight and cap",
         guests::shares,
-    )),
+    ),
     case("bad-no-module", 1, 3, "no kernel: one clear line", bad_input::no_module),
     case(
         "bad-not-elf",
