@@ -2,10 +2,11 @@
 # writes, sends and receives. `BENCH name µs` lines; those of xenstored are in its own units.
 ns() { date +%s%N; }
 took() { echo "BENCH $1 $((($(ns) - $2) / 1000))"; }
-fail() { echo "BENCH $1 failed: $(tail -n 3 /tmp/out | tr '\n' ' ')"; }
+fail() { echo "BENCH $1 failed: $(tr '\n' ' ' < /tmp/out | head -c 1500)"; }
 mkdir -p /run/xen /run/xenstored /run/paravane /run/lock /var/log/paravane /var/log/xen/console /var/lib/paravane \
     /var/cache/paravane /var/lib/xenstored /etc/paravane
 export PATH=/usr/bin:/bin:/usr/sbin:/sbin:/usr/lib/xen-4.17/bin
+mount -t devpts pts /dev/pts
 ip link set lo up
 ip link add xenbr0 type bridge && ip addr add 10.0.0.1/24 dev xenbr0 && ip link set xenbr0 up
 if [ $TOOL = xl ]; then
@@ -55,7 +56,7 @@ made create_warm destroy
     rm -f $log
     $TOOL create /tmp/g.cfg > /tmp/out 2>&1 || fail create
     for i in $(seq 900); do grep -aq BENCH-GUEST-END $log && break; sleep 1; done
-    grep -a -o 'BENCH [a-z0-9_]* .*' $log
+    grep -a -o 'BENCH [A-Za-z0-9_]* .*' $log
     $TOOL destroy g1
     daemon=$(pidof xenstored)
     for nodes in 10 $NODES; do /run/dom0-load --store ${daemon%% *} $nodes || echo "BENCH store failed: $nodes nodes"; done

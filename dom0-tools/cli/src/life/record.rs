@@ -7,11 +7,12 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::{Flock, FlockArg, OFlag};
 use serde::{Deserialize, Serialize};
 use xenctrl::DomId;
 use xl_config::{DomainConfig, Uuid};
@@ -100,26 +101,32 @@ impl Records {
         Ok(())
     }
 
-    /// Takes the lock of `uuid`; none where another holds it.
-    pub fn lock(&self, uuid: Uuid) -> Result<Option<BuildLock>> {
-        self.lock_as(uuid, FlockArg::LockExclusiveNonblock)
+    /// Takes the lock of `uuid`; none where another holds it. For the supervisor, which is woken when a lock's file that
+    /// was open for writing is closed: this one is open for reading, or each look would be the reason for the next.
+    pub fn lock_quietly(&self, uuid: Uuid) -> Result<Option<BuildLock>> {
+        let mut options = OpenOptions::new();
+        options.read(true).custom_flags(OFlag::O_CREAT.bits());
+        self.lock_as(uuid, &options, FlockArg::LockExclusiveNonblock)
     }
 
     /// Takes the lock of `uuid` as soon as whoever holds it has let go.
     pub fn wait_for_lock(&self, uuid: Uuid) -> Result<BuildLock> {
+        let mut options = OpenOptions::new();
+        options.create(true).write(true).truncate(false);
         loop {
-            if let Some(lock) = self.lock_as(uuid, FlockArg::LockExclusive)? {
+            if let Some(lock) = self.lock_as(uuid, &options, FlockArg::LockExclusive)? {
                 return Ok(lock);
             }
         }
     }
 
-    fn lock_as(&self, uuid: Uuid, how: FlockArg) -> Result<Option<BuildLock>> {
+    fn lock_as(&self, uuid: Uuid, options: &OpenOptions, how: FlockArg) -> Result<Option<BuildLock>> {
         self.prepare()?;
         let path = self.building.join(uuid.to_string());
         loop {
-            let open = || OpenOptions::new().create(true).write(true).truncate(false).open(&path);
-            let file = open().with_context(|| format!("cannot open {}", path.display()))?;
+            let file = options
+                .open(&path)
+                .with_context(|| format!("cannot open {}", path.display()))?;
             match Flock::lock(file, how) {
                 Ok(locked) if is_still_there(&locked, &path) => return Ok(Some(BuildLock { path, _file: locked })),
                 // Its last holder removed it between our opening and our locking.

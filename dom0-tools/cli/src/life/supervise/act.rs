@@ -49,7 +49,7 @@ fn keep_block_backend(store: &mut Client) -> Result<()> {
 
 fn look_after(tools: Tools<'_>, store: &mut Client, uuid: Uuid) -> Result<()> {
     // Whoever holds the lock is at work on the domain, and letting go of it wakes us.
-    let Some(lock) = tools.records.lock(uuid)? else {
+    let Some(lock) = tools.records.lock_quietly(uuid)? else {
         return Ok(());
     };
     let Some(record) = tools.records.load(uuid)? else {

@@ -8,6 +8,7 @@ mod decide;
 mod wakeup;
 
 pub use act::look_after_all;
+pub(super) use wakeup::Wakeup;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -139,7 +140,7 @@ fn open_log() -> std::io::Result<File> {
 
 /// Does the supervisor's work until an error ends it. The caller holds the place.
 pub fn run(tools: Tools<'_>, store: &mut Client) -> Result<()> {
-    let mut wakeup = wakeup::Wakeup::new(tools.records, store)?;
+    let mut wakeup = Wakeup::new(tools.records, store)?;
     loop {
         look_after_all(tools, store);
         wakeup.wait(store)?;
@@ -155,7 +156,7 @@ pub(super) fn remove_stale_locks(records: &Records) {
         let Some(uuid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
             continue;
         };
-        if let (Ok(None), Ok(Some(lock))) = (records.load(uuid), records.lock(uuid)) {
+        if let (Ok(None), Ok(Some(lock))) = (records.load(uuid), records.lock_quietly(uuid)) {
             lock.release();
         }
     }

@@ -34,7 +34,7 @@ impl Wakeup {
 
     /// Waits for a reason to look; takes all that are there.
     pub fn wait(&mut self, store: &mut Client) -> Result<()> {
-        let mut woken = self.drain(store)?;
+        let mut woken = self.take(store)?;
         while !woken {
             let ready = {
                 let mut fds = [
@@ -46,12 +46,13 @@ impl Wakeup {
                     other => other.context("poll")?,
                 }
             };
-            woken = self.drain(store)? || ready == 0;
+            woken = self.take(store)? || ready == 0;
         }
         Ok(())
     }
 
-    fn drain(&mut self, store: &mut Client) -> Result<bool> {
+    /// Takes all reasons to look that have come; whether there were any.
+    pub fn take(&mut self, store: &mut Client) -> Result<bool> {
         let mut woken = false;
         while store.next_event()?.is_some() {
             woken = true;

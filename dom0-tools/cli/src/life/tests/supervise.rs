@@ -4,7 +4,7 @@ use xl_config::Uuid;
 
 use super::bed::{Bed, exists};
 use crate::life::record::{Record, Stage, boot_id};
-use crate::life::supervise::look_after_all;
+use crate::life::supervise::{Wakeup, look_after_all};
 
 fn look(bed: &mut Bed) {
     look_after_all(Bed::tools(&bed.fake, &bed.records), &mut bed.store);
@@ -95,6 +95,20 @@ fn a_domain_can_be_preserved() {
 }
 
 #[test]
+fn a_look_is_no_reason_for_another() {
+    let mut bed = Bed::new();
+    let mut wakeup = Wakeup::new(&bed.records, &mut bed.store).expect("listens");
+    let config = bed.config("");
+    bed.create(config).expect("a domain");
+    let mut take = |bed: &mut Bed| wakeup.take(&mut bed.store).expect("readable");
+    while take(&mut bed) {}
+    look(&mut bed);
+    assert!(!take(&mut bed), "the supervisor has woken itself");
+    drop(bed.records.wait_for_lock(Uuid([7; 16])).expect("a lock"));
+    assert!(take(&mut bed), "somebody has let go of a lock");
+}
+
+#[test]
 fn what_a_killed_maker_has_left_is_taken_away() {
     let mut bed = Bed::new();
     let before = bed.traces();
@@ -112,7 +126,7 @@ fn what_a_killed_maker_has_left_is_taken_away() {
     // Killed before the record had the domain's number.
     bed.records.save(&record(None)).expect("saved");
     bed.fake.create_domain(&CreateDomain::new(uuid.0, 1)).expect("a domain");
-    let lock = bed.records.lock(uuid).expect("asked").expect("a lock");
+    let lock = bed.records.wait_for_lock(uuid).expect("a lock");
     look(&mut bed);
     assert!(bed.fake.domain_info(1).is_ok(), "its maker lives: the lock is held");
     drop(lock);
@@ -131,7 +145,7 @@ fn what_a_killed_maker_has_left_is_taken_away() {
     look(&mut bed);
     assert_eq!(bed.traces(), before);
     // Killed before the record: only the lock's file is left.
-    drop(bed.records.lock(uuid).expect("asked").expect("a lock"));
+    drop(bed.records.wait_for_lock(uuid).expect("a lock"));
     look(&mut bed);
     assert_eq!(bed.traces(), before);
 }
