@@ -1,4 +1,4 @@
-//! Programs and kernels for guests, compiled from `tests/`.
+//! Programs and kernels for guests, compiled from `tests/` and `pv-frontends/guests`.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -53,4 +53,10 @@ pub fn dom0_load() -> Result<PathBuf> {
 pub fn kernel(name: &str) -> Result<PathBuf> {
     // With fat LTO `core` is compiled again by these flags, as in the hypervisor's image.
     Ok(build("test-kernels", "kernels", &KERNEL_FLAGS, "fat")?.join(name))
+}
+
+/// A guest of `pv-frontends/guests` by its name.
+pub fn guest(name: &str) -> Result<PathBuf> {
+    let package = format!("guest-{name}");
+    Ok(build(&package, "kernels", &KERNEL_FLAGS, "fat")?.join(package))
 }

@@ -15,6 +15,10 @@ const LINES_MAX: usize = 600;
 const UNSAFE_PLACES: &[&str] = &[
     "xen-core/hv/src/",
     "pv-frontends/guest-rt/",
+    "pv-frontends/guests/abuse/",
+    "pv-frontends/guests/bench/",
+    "pv-frontends/guests/iodom/src/door.rs",
+    "pv-frontends/guests/iodom/src/virtio/",
     "pv-frontends/pv-hal/",
     "dom0-tools/privcmd/",
     "tests/dom0-load/",
@@ -25,6 +29,8 @@ const UNSAFE_PLACES: &[&str] = &[
 const ASM_PLACES: &[&str] = &[
     "xen-core/hv/src/arch/",
     "pv-frontends/guest-rt/",
+    "pv-frontends/guests/abuse/",
+    "pv-frontends/guests/bench/",
     "pv-frontends/pv-hal/",
     "dom0-tools/privcmd/",
     "tests/dom0-load/src/arch/",

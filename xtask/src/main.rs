@@ -3,9 +3,11 @@
 
 mod bench;
 mod command;
+mod conform;
 mod demo;
 mod dom0;
 mod gdb;
+mod guest;
 mod guest_program;
 mod image;
 mod iso;
@@ -61,6 +63,22 @@ enum Sub {
   cargo xtask demo             on Paravane
   cargo xtask demo --hv xen    the same tools on stock Xen")]
     Demo(demo::DemoArgs),
+    /// Boot a guest in Rust (pv-frontends/guests) and end with its status
+    #[command(after_help = "Examples:
+  cargo xtask guest hello                    under Debian's kernel and our tools
+  cargo xtask guest hello --backend iodom    under the driver domain in Rust
+  cargo xtask guest hello --hv xen -- a b    on stock Xen, with words for the guest's command line")]
+    Guest(guest::GuestArgs),
+    /// Run the conformance cases of the paravirtual protocols against every backend, as a matrix
+    #[command(after_help = "Examples:
+  cargo xtask conform                            all cases, also as HTML and JUnit XML in target/paravane
+  cargo xtask conform block --backend iodom      the block cases against the driver domain in Rust
+  cargo xtask conform --broken block/flush       this case must be found failing")]
+    Conform(conform::ConformArgs),
+    /// Make a guest of your own from a template
+    #[command(after_help = "Examples:
+  cargo xtask new-guest probe    then: cargo xtask guest probe")]
+    NewGuest(guest::NewGuestArgs),
     /// Build the hypervisor's image and check what is promised of it
     #[command(after_help = "Examples:
   cargo xtask build    target/paravane/paravane.elf for loaders, paravane.elf64 for debuggers")]
@@ -86,8 +104,10 @@ enum Sub {
     #[command(after_help = "Examples:
   cargo xtask bench                          everything; takes the better part of an hour
   cargo xtask bench --only fork --rounds 1   a quick look at one load
-  cargo xtask bench --no-loads               boot time, memory kept, instructions by path")]
-    Bench(bench::BenchArgs),
+  cargo xtask bench --no-loads               boot time, memory kept, instructions by path
+  cargo xtask bench guest                    instructions by path, counted by a guest in Rust
+  cargo xtask bench density                  300 small guests")]
+    Bench(Box<bench::BenchArgs>),
     /// Write a CD from which GRUB boots hypervisor and Dom0
     #[command(after_help = "Examples:
   cargo xtask iso
@@ -104,12 +124,18 @@ enum Sub {
 }
 
 fn main() -> ExitCode {
+    if guest::fetch::is_asked_for() {
+        return guest::fetch::main();
+    }
     let cli = Cli::parse();
     let over = &cli.over;
     let result = match cli.command {
         Sub::Setup => setup::setup(over).map(|()| ExitCode::SUCCESS),
         Sub::Demo(args) => demo::demo(&args, over),
         Sub::Build => image::report().map(|()| ExitCode::SUCCESS),
+        Sub::Guest(args) => guest::guest(&args, over),
+        Sub::Conform(args) => conform::conform(&args, over),
+        Sub::NewGuest(args) => guest::new_guest(&args),
         Sub::Gdb(args) => gdb::gdb(&args),
         Sub::Lint => lint::lint().map(|()| ExitCode::SUCCESS),
         Sub::Prepush => prepush::prepush().map(|()| ExitCode::SUCCESS),

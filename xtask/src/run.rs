@@ -246,7 +246,7 @@ pub fn run_with(args: &RunArgs, over: &Overrides, mut files: Vec<(String, Vec<u8
 /// The console where input comes from a file or pipe: it waits for the shell, and its end is the shell's.
 fn feed(args: &RunArgs, machine: &Machine) -> Result<ExitCode> {
     let limit = Duration::from_secs(args.limit.unwrap_or(UNWATCHED_LIMIT));
-    let mut guest = Guest::start(&machine)?;
+    let mut guest = Guest::start(machine)?;
     let mut printed = 0;
     let mut show = move |text: &str| {
         // What a terminal would show: the text may only grow, but its last character may still be incomplete.

@@ -86,7 +86,7 @@ mod tests {
         let inner = anyhow::anyhow!("no such file").context("cannot read a: no such file");
         let error = Err::<(), _>(inner).context("disk[0]").expect_err("an error");
         assert_eq!(text(&error), "disk[0]: cannot read a: no such file");
-        let esrch = xenctrl::Error::new("pause", Some(3), std::io::Error::from_raw_os_error(3));
+        let esrch = xenctrl::Error::new("pause", Some(3), xen_abi::Errno::ESRCH);
         assert_eq!(
             text(&esrch.into()),
             "cannot pause (domain 3): there is no such domain (ESRCH)"

@@ -66,7 +66,7 @@ impl Daemon {
         mask.thread_block()?;
         let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
         let wire = Live::open()?;
-        let control = xenctrl::Live::open()?;
+        let control = xenctrl::Live::open().map_err(io::Error::other)?;
         let style = |stamps| Style {
             stamps,
             replace_escape: options.replace_escape,
@@ -309,7 +309,7 @@ fn start_store_thread() -> io::Result<StoreEnds> {
     let (ours, theirs) = UnixStream::pair()?;
     let (news_in, news_out) = channel();
     let (ttys_in, ttys_out) = channel();
-    let control = xenctrl::Live::open()?;
+    let control = xenctrl::Live::open().map_err(io::Error::other)?;
     let thread = StoreThread {
         census: Box::new(move || living(&control)),
         news: news_in,
@@ -325,6 +325,6 @@ fn start_store_thread() -> io::Result<StoreEnds> {
 
 /// All domains but this one that are not dying.
 fn living(control: &xenctrl::Live) -> io::Result<Vec<DomId>> {
-    let all = control.list_domains(1)?;
+    let all = control.list_domains(1).map_err(io::Error::other)?;
     Ok(all.iter().filter(|info| !info.dying).map(|info| info.domid).collect())
 }

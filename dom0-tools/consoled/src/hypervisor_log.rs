@@ -59,7 +59,9 @@ impl HypervisorLog {
 
     fn copy(&mut self, control: &Live) -> std::io::Result<()> {
         loop {
-            let piece = control.read_console(false, true, self.index, ROOM)?;
+            let piece = control
+                .read_console(false, true, self.index, ROOM)
+                .map_err(std::io::Error::other)?;
             if piece.bytes.is_empty() {
                 return Ok(());
             }

@@ -1,11 +1,10 @@
 //! Carries a layout out: populates a domain and writes to its memory what its kernel expects.
 
-use std::fmt;
-use std::sync::atomic::Ordering;
+use alloc::vec::Vec;
+use core::fmt;
 
-use privcmd::{DomId, Mapping, PAGE_SIZE, Resource};
 use xen_abi as abi;
-use xenctrl::{Error, Hypervisor, PinLevel};
+use xenctrl_core::{DomId, Domains, Error, Mapped, Memory, PAGE_SIZE, PinLevel, Resource};
 use zerocopy::IntoBytes;
 
 use crate::kernel::Kernel;
@@ -29,13 +28,13 @@ pub struct Channel {
 
 /// What a guest is built with.
 #[derive(Clone, Copy, Debug)]
-pub struct Params<'a> {
+pub struct Params<'a, M> {
     /// Frames to give it.
     pub pages: u64,
     /// The kernel's command line, shorter than 1024 bytes.
     pub command_line: &'a str,
     /// The initial RAM disk, with its length in bytes.
-    pub initrd: Option<&'a Mapping>,
+    pub initrd: Option<&'a M>,
     /// Its console.
     pub console: Channel,
     /// Its xenstore connection.
@@ -93,7 +92,7 @@ impl fmt::Display for BuildError {
     }
 }
 
-impl std::error::Error for BuildError {}
+impl core::error::Error for BuildError {}
 
 impl From<Error> for BuildError {
     fn from(error: Error) -> Self {
@@ -107,11 +106,11 @@ impl From<Error> for BuildError {
 ///
 /// # Errors
 /// What was impossible, or refused.
-pub fn build(
-    hypervisor: &dyn Hypervisor,
+pub fn build<H: Domains + Memory + ?Sized>(
+    hypervisor: &H,
     domid: DomId,
-    kernel: &Kernel,
-    params: &Params<'_>,
+    kernel: &Kernel<H::Mapping>,
+    params: &Params<'_, H::Mapping>,
 ) -> Result<Built, BuildError> {
     if params.command_line.len() >= abi::MAX_GUEST_CMDLINE {
         return Err(BuildError::CommandLine(params.command_line.len()));
@@ -170,7 +169,7 @@ pub fn build(
 
 /// Gives a domain frames `0..pages`: in large extents while there are any, then in single pages. Returns the machine
 /// frame of each.
-fn populate(hypervisor: &dyn Hypervisor, domid: DomId, pages: u64) -> Result<Vec<u64>, BuildError> {
+fn populate<H: Memory + ?Sized>(hypervisor: &H, domid: DomId, pages: u64) -> Result<Vec<u64>, BuildError> {
     let size = 1u64 << LARGE_ORDER;
     let mut p2m: Vec<u64> = Vec::with_capacity(pages as usize);
     let mut order = LARGE_ORDER;
@@ -206,25 +205,25 @@ fn populate(hypervisor: &dyn Hypervisor, domid: DomId, pages: u64) -> Result<Vec
 }
 
 /// A domain being built.
-struct Guest<'a> {
-    hypervisor: &'a dyn Hypervisor,
+struct Guest<'a, H: ?Sized> {
+    hypervisor: &'a H,
     domid: DomId,
     p2m: &'a [u64],
 }
 
-impl Guest<'_> {
+impl<H: Memory + ?Sized> Guest<'_, H> {
     fn mfn(&self, pfn: u64) -> u64 {
         self.p2m[pfn as usize]
     }
 
-    fn map(&self, pfns: impl Iterator<Item = u64>) -> Result<Mapping, Error> {
+    fn map(&self, pfns: impl Iterator<Item = u64>) -> Result<H::Mapping, Error> {
         let mfns: Vec<u64> = pfns.map(|pfn| self.mfn(pfn)).collect();
         self.hypervisor.map_foreign(self.domid, &mfns, true)
     }
 
     /// Clears the rings. Fresh memory is zero; only where the hypervisor fills it with a pattern, as debug builds do,
     /// the kernel's pages without contents are cleared too.
-    fn write_rings(&self, layout: &Layout, kernel: &Kernel) -> Result<(), Error> {
+    fn write_rings(&self, layout: &Layout, kernel: &Kernel<H::Mapping>) -> Result<(), Error> {
         let rings = self.map([layout.store, layout.console].into_iter())?;
         let mut fresh = [0; 64];
         rings.read(0, &mut fresh);
@@ -240,13 +239,13 @@ impl Guest<'_> {
         Ok(())
     }
 
-    fn write_kernel(&self, kernel: &Kernel) -> Result<(), Error> {
+    fn write_kernel(&self, kernel: &Kernel<H::Mapping>) -> Result<(), Error> {
         let pages = self.map(kernel.runs().iter().flat_map(|run| run.pfn..run.pfn + run.count))?;
         kernel.copy_pages(&pages);
         Ok(())
     }
 
-    fn write_initrd(&self, layout: &Layout, initrd: Option<&Mapping>) -> Result<(), Error> {
+    fn write_initrd(&self, layout: &Layout, initrd: Option<&H::Mapping>) -> Result<(), Error> {
         let Some(initrd) = initrd else {
             return Ok(());
         };
@@ -256,7 +255,7 @@ impl Guest<'_> {
     }
 
     /// start_info, page tables and the p2m table.
-    fn write_start(&self, layout: &Layout, kernel: &Kernel, facts: &Facts<'_>) -> Result<(), Error> {
+    fn write_start(&self, layout: &Layout, kernel: &Kernel<H::Mapping>, facts: &Facts<'_>) -> Result<(), Error> {
         let frames = [layout.start_info]
             .into_iter()
             .chain(layout.tables.range())
@@ -279,14 +278,14 @@ impl Guest<'_> {
         let page = self.hypervisor.map_foreign(self.domid, &[mfn], true)?;
         for vcpu in 0..abi::XEN_LEGACY_MAX_VCPUS {
             let at = abi::SHARED_INFO_VCPU_INFO + vcpu * abi::VCPU_INFO_SIZE + abi::VCPU_INFO_UPCALL_MASK;
-            page.atomic_u8(at).store(1, Ordering::Relaxed);
+            page.write(at, &[1]);
         }
         Ok(())
     }
 
     /// Grants the two rings to their daemons' domains by the reserved references, so that a daemon needs no right to
     /// foreign memory.
-    fn write_grants(&self, params: &Params<'_>, facts: &Facts<'_>) -> Result<(), Error> {
+    fn write_grants(&self, params: &Params<'_, H::Mapping>, facts: &Facts<'_>) -> Result<(), Error> {
         let table = self.hypervisor.map_resource(self.domid, Resource::GrantTable, 0, 1)?;
         let grants = [
             (abi::GNTTAB_RESERVED_CONSOLE, params.console.domid, facts.console_mfn),

@@ -1,6 +1,7 @@
 //! ELF64 executables for x86-64: the segments to load, and Xen's notes. Any bytes are a legal input.
 
-use std::fmt;
+use alloc::vec::Vec;
+use core::fmt;
 
 use crate::bytes::{slice_at, u16_at, u32_at, u64_at};
 

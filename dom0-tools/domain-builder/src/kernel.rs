@@ -1,14 +1,14 @@
 //! A kernel as the builder needs it: what its notes ask for, and the pages that are not zero.
 
-use std::fmt;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::fmt;
 
-use privcmd::{Mapping, PAGE_SIZE};
+use xenctrl_core::{Mapped, PAGE_SIZE};
 
 use crate::bytes::u64_at;
-use crate::bzimage::{BzImageError, find_payload};
 use crate::elf::{Elf, ElfError};
 use crate::notes::{Notes, NotesError};
-use crate::unpack::{UnpackError, unpack};
 
 /// Largest kernel in memory, in bytes.
 const MOST: u64 = 1 << 30;
@@ -22,10 +22,6 @@ const HEADER_WORDS: usize = 9;
 /// Why a file is no kernel for a PV guest.
 #[derive(Debug)]
 pub enum KernelError {
-    /// Its container.
-    Image(BzImageError),
-    /// Its packed data.
-    Unpack(UnpackError),
     /// The executable.
     Elf(ElfError),
     /// Its Xen notes.
@@ -37,8 +33,6 @@ pub enum KernelError {
 impl fmt::Display for KernelError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Image(error) => error.fmt(f),
-            Self::Unpack(error) => error.fmt(f),
             Self::Elf(error) => error.fmt(f),
             Self::Notes(error) => error.fmt(f),
             Self::Place => write!(f, "its segments lie below PADDR_OFFSET or more than 1 GiB apart"),
@@ -46,7 +40,7 @@ impl fmt::Display for KernelError {
     }
 }
 
-impl std::error::Error for KernelError {}
+impl core::error::Error for KernelError {}
 
 /// Frames of the kernel that have contents, one run of them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -58,15 +52,15 @@ pub(crate) struct Run {
 }
 
 #[derive(Debug)]
-enum Pages {
+enum Pages<M> {
     Owned(Vec<u8>),
-    /// In a file, from an offset on.
-    Mapped(Mapping, usize),
+    /// In a mapped file, from an offset on.
+    Mapped(M, usize),
 }
 
-/// A kernel that can be built into a guest.
+/// A kernel that can be built into a guest; `M` are mappings, where its stored form may lie.
 #[derive(Debug)]
-pub struct Kernel {
+pub struct Kernel<M> {
     notes: Notes,
     /// First frame that it takes.
     first: u64,
@@ -75,23 +69,10 @@ pub struct Kernel {
     /// Ascending.
     runs: Vec<Run>,
     /// The runs' pages, one behind the other.
-    pages: Pages,
+    pages: Pages<M>,
 }
 
-impl Kernel {
-    /// From a kernel file: ELF, packed ELF or bzImage.
-    ///
-    /// # Errors
-    /// Why it cannot be started as a PV guest.
-    pub fn from_image(file: &[u8]) -> Result<Self, KernelError> {
-        let (packing, data, length) = find_payload(file).map_err(KernelError::Image)?;
-        if packing == crate::bzimage::Packing::Plain {
-            return Self::from_elf(data);
-        }
-        let elf = unpack(packing, data, length).map_err(KernelError::Unpack)?;
-        Self::from_elf(&elf)
-    }
-
+impl<M: Mapped> Kernel<M> {
     /// From an ELF file.
     ///
     /// # Errors
@@ -143,12 +124,12 @@ impl Kernel {
     }
 
     /// All its frames, those without contents too.
-    pub(crate) fn frames(&self) -> std::ops::Range<u64> {
+    pub(crate) fn frames(&self) -> core::ops::Range<u64> {
         self.first..self.end
     }
 
     /// Copies the pages of all runs, one behind the other, into a mapping that begins with them.
-    pub(crate) fn copy_pages(&self, into: &Mapping) {
+    pub(crate) fn copy_pages(&self, into: &M) {
         match &self.pages {
             Pages::Owned(pages) => into.write(0, pages),
             Pages::Mapped(file, offset) => into.copy_from(0, file, *offset, file.len() - offset),
@@ -186,7 +167,7 @@ impl Kernel {
     }
 
     /// From the stored form, which stays mapped; none where it is damaged or of another version.
-    pub fn from_stored(file: Mapping) -> Option<Self> {
+    pub fn from_stored(file: M) -> Option<Self> {
         let words = |at: usize, count: usize| {
             let end = at.checked_add(count)?.checked_mul(8)?;
             if end > file.len() {

@@ -5,8 +5,8 @@
 //! tables, boot stack, padding of at least 512 KiB to a boundary of 4 MiB. All this is mapped from `virt_base` on.
 //! Behind follow, not mapped there, the p2m table with the page tables that map it at `INIT_P2M`, then the initrd.
 
-use std::fmt;
-use std::ops::Range;
+use core::fmt;
+use core::ops::Range;
 
 const PAGE: u64 = 4096;
 const PADDING: u64 = 512 << 10;

@@ -1,6 +1,6 @@
 //! What a PV kernel says about itself in its `Xen` notes (`public/elfnote.h`).
 
-use std::fmt;
+use core::fmt;
 
 use xen_abi as abi;
 
@@ -106,6 +106,7 @@ impl Notes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::string::ToString;
 
     const ENTRY: Note<'_> = Note {
         kind: abi::XEN_ELFNOTE_ENTRY,

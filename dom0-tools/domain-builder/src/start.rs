@@ -1,5 +1,7 @@
 //! What a guest is told at its start: start_info and the first registers.
 
+use alloc::boxed::Box;
+
 use xen_abi as abi;
 use xen_abi::{start_info, vcpu_guest_context};
 

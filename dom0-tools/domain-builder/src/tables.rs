@@ -1,5 +1,7 @@
 //! The contents of the first page tables.
 
+use alloc::vec::Vec;
+
 use crate::layout::{Frames, Layout};
 
 const PRESENT: u64 = 1 << 0;

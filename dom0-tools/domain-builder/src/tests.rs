@@ -1,6 +1,9 @@
 //! The builder as a whole, on the fake hypervisor: kernels made by hand, checked as a guest would find itself.
 
-use std::collections::BTreeMap;
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::vec;
+use alloc::vec::Vec;
 
 use privcmd::{Mapping, PAGE_SIZE};
 use proptest::prelude::*;
@@ -10,7 +13,9 @@ use xenctrl::fake::Fake;
 use xenctrl::{CreateDomain, Domains, Hypervisor};
 use zerocopy::FromBytes;
 
-use crate::{BuildError, Built, Channel, Kernel, KernelError, LayoutError, NotesError, Params, build};
+use crate::{BuildError, Built, Channel, KernelError, LayoutError, NotesError, Params, build};
+
+type Kernel = crate::Kernel<Mapping>;
 
 const VIRT_BASE: u64 = 0xffff_ffff_8000_0000;
 const INIT_P2M: u64 = 0x80_0000_0000;
@@ -95,7 +100,7 @@ struct Guest {
 }
 
 fn build_with(fake: &Fake, file: &[u8], pages: u64, initrd: Option<&Mapping>) -> Result<(u16, Built), BuildError> {
-    let kernel = Kernel::from_image(file).expect("a kernel");
+    let kernel = Kernel::from_elf(file).expect("a kernel");
     let domid = fake.create_domain(&CreateDomain::new([7; 16], 1))?;
     fake.set_max_vcpus(domid, 1)?;
     fake.set_max_mem(domid, pages * 4)?;
@@ -263,26 +268,26 @@ fn what_is_impossible_is_said() {
         notes: vec![],
         ..Elf::linux()
     };
-    let error = Kernel::from_image(&plain.bytes()).unwrap_err();
+    let error = Kernel::from_elf(&plain.bytes()).unwrap_err();
     assert!(matches!(error, KernelError::Notes(NotesError::None)), "{error}");
     let far = Elf {
         segments: vec![(0, vec![1], 1), (1 << 40, vec![1], 1)],
         ..Elf::linux()
     };
-    assert!(matches!(Kernel::from_image(&far.bytes()), Err(KernelError::Place)));
+    assert!(matches!(Kernel::from_elf(&far.bytes()), Err(KernelError::Place)));
     let high = Elf {
         segments: vec![(u64::MAX - 10, vec![1], 5)],
         ..Elf::linux()
     };
     assert!(matches!(
-        Kernel::from_image(&high.bytes()),
+        Kernel::from_elf(&high.bytes()),
         Err(KernelError::Place) | Ok(_)
     ));
 }
 
 #[test]
 fn stored_kernels_come_back() {
-    let kernel = Kernel::from_image(&Elf::linux().bytes()).unwrap();
+    let kernel = Kernel::from_elf(&Elf::linux().bytes()).unwrap();
     let (header, pages) = kernel.to_stored();
     assert_eq!(pages.len(), 3 * PAGE_SIZE, "the page of zeros is left out");
     let stored = |bytes: &[u8]| {
@@ -347,14 +352,14 @@ proptest! {
     fn any_bytes_are_a_legal_kernel_file(at in 0..500usize, value in any::<u8>(), cut in 0..2000usize) {
         let mut file = Elf::linux().bytes();
         file[at] = value;
-        let _ = Kernel::from_image(&file);
+        let _ = Kernel::from_elf(&file);
         file.truncate(cut);
-        let _ = Kernel::from_image(&file);
+        let _ = Kernel::from_elf(&file);
     }
 
     #[test]
     fn any_words_are_a_legal_stored_kernel(words in proptest::collection::vec(any::<u64>(), 1..40)) {
-        let kernel = Kernel::from_image(&Elf::linux().bytes()).unwrap();
+        let kernel = Kernel::from_elf(&Elf::linux().bytes()).unwrap();
         let (mut header, _) = kernel.to_stored();
         for (index, word) in words.iter().enumerate().skip(1) {
             if word % 3 == 0 {

@@ -15,9 +15,16 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use domain_builder::{Kernel, KernelError};
 use privcmd::Mapping;
 use sha2::{Digest, Sha256};
+
+mod bzimage;
+mod image;
+mod unpack;
+
+pub use bzimage::{BzImageError, Packing, find_payload};
+pub use image::{ImageError, Kernel, read_image};
+pub use unpack::{UnpackError, unpack};
 
 /// Where the cache is.
 pub const DIRECTORY: &str = "/var/cache/paravane/kernels";
@@ -36,7 +43,7 @@ pub struct LoadError {
 #[derive(Debug)]
 enum Why {
     Io(io::Error),
-    Kernel(KernelError),
+    Kernel(ImageError),
     NoFile,
     TooLong,
 }
@@ -107,7 +114,7 @@ impl Cache {
             let _ = self.put(&note, &[hash.as_bytes()]);
             return Ok(kernel);
         }
-        let kernel = Kernel::from_image(&bytes).map_err(|error| fail(Why::Kernel(error)))?;
+        let kernel = read_image(&bytes).map_err(|error| fail(Why::Kernel(error)))?;
         // A failure costs the next start the unpacking.
         let _ = self.keep(&kernel, &stored, &note, &hash);
         Ok(kernel)

@@ -4,11 +4,8 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use crate::DomId;
 use crate::device;
-
-/// A local port of this domain.
-pub type Port = u32;
+use crate::{DomId, Port};
 
 /// `struct ioctl_evtchn_bind_interdomain`.
 #[repr(C)]

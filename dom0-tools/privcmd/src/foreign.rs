@@ -2,10 +2,11 @@
 
 use std::io;
 
-use crate::DomId;
+use crate::PAGE_SIZE;
 use crate::device;
 use crate::hypercall::Privcmd;
-use crate::mapping::{Mapping, PAGE_SIZE};
+use crate::mapping::Mapping;
+use crate::{DomId, Resource};
 
 /// `struct privcmd_mmapbatch_v2`.
 #[repr(C)]
@@ -35,15 +36,6 @@ const MMAP_RESOURCE: u64 = device::request(b'P', 7, size_of::<RawResource>());
 
 /// Most frames of one mapping: 16 GiB.
 const MAX_FRAMES: usize = 4 << 20;
-
-/// What `XENMEM_acquire_resource` can hand out for a PV guest.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Resource {
-    /// Frames of grant entries.
-    GrantTable,
-    /// Frames of status words of a version-2 grant table.
-    GrantStatus,
-}
 
 impl Privcmd {
     /// Maps frames of a domain (machine frames, for a PV guest), in the order given.

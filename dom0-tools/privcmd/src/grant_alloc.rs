@@ -6,9 +6,10 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use crate::DomId;
+use crate::PAGE_SIZE;
 use crate::device;
 use crate::grant_set::{DEALLOC_GREF, GrantSet};
-use crate::mapping::{Mapping, PAGE_SIZE};
+use crate::mapping::Mapping;
 
 // The structure is 16 bytes of header and one reference, padded to 24.
 const ALLOC_GREF: u64 = device::request(b'G', 5, 24);

@@ -6,10 +6,11 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use crate::DomId;
+use crate::PAGE_SIZE;
+use crate::Port;
 use crate::device;
-use crate::event_channel::Port;
 use crate::grant_set::{GrantSet, UNMAP_GRANT_REF};
-use crate::mapping::{Mapping, PAGE_SIZE};
+use crate::mapping::Mapping;
 
 /// `struct ioctl_gntdev_map_grant_ref` without its references; they follow in the words of one vector.
 #[repr(C)]

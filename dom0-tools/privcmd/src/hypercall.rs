@@ -4,10 +4,12 @@ use std::fs::File;
 use std::io;
 use std::sync::{Mutex, PoisonError};
 
-use zerocopy::{FromBytes, IntoBytes};
+use xen_abi::Errno;
+use xenctrl_core::{Arg, Block, Bytes, Door, Failure};
 
 use crate::device;
-use crate::mapping::{Mapping, PAGE_SIZE};
+use crate::mapping::Mapping;
+use crate::{DomId, PAGE_SIZE, Resource};
 
 /// `struct privcmd_hypercall`.
 #[repr(C)]
@@ -23,105 +25,37 @@ const FIRST_ROOM: usize = 16 * PAGE_SIZE;
 /// Largest memory for one call: more than any list that the tools send.
 const MOST_ROOM: usize = 256 << 20;
 
-enum Bytes<'a> {
-    In(&'a [u8]),
-    Out(&'a mut [u8]),
-    InOut(&'a mut [u8]),
+/// Copies a block and all below it into `memory` from `next` on; the offset of its own bytes.
+fn place(block: &Block<'_>, memory: &Mapping, next: &mut usize) -> usize {
+    let at = *next;
+    *next += block.bytes.as_slice().len().next_multiple_of(16);
+    match &block.bytes {
+        Bytes::In(bytes) => memory.write(at, bytes),
+        Bytes::InOut(bytes) => memory.write(at, bytes),
+        Bytes::Out(bytes) => memory.fill(at, bytes.len(), 0),
+    }
+    for (offset, below) in &block.handles {
+        let target = place(below, memory, next);
+        let address = memory.address() + target as u64;
+        memory.write(at + offset, &address.to_le_bytes());
+    }
+    at
 }
 
-/// A piece of memory that a hypercall reads, writes or both, with the places in it that name other pieces.
-pub struct Block<'a> {
-    bytes: Bytes<'a>,
-    handles: Vec<(usize, Block<'a>)>,
-}
-
-impl<'a> Block<'a> {
-    /// Memory that the hypervisor only reads.
-    pub fn input(bytes: &'a [u8]) -> Self {
-        Self::new(Bytes::In(bytes))
+/// Copies back what the hypervisor wrote, in the order of `place`.
+fn take_back(block: &mut Block<'_>, memory: &Mapping, next: &mut usize) {
+    let at = *next;
+    *next += block.bytes.as_slice().len().next_multiple_of(16);
+    for (offset, _) in &block.handles {
+        memory.write(at + offset, &block.bytes.as_slice()[*offset..*offset + 8]);
     }
-
-    /// Memory that the hypervisor fills; where it does not, it comes back as zeros.
-    pub fn output(bytes: &'a mut [u8]) -> Self {
-        Self::new(Bytes::Out(bytes))
+    match &mut block.bytes {
+        Bytes::In(_) => {}
+        Bytes::Out(bytes) | Bytes::InOut(bytes) => memory.read(at, bytes),
     }
-
-    /// Memory that goes both ways.
-    pub fn both(bytes: &'a mut [u8]) -> Self {
-        Self::new(Bytes::InOut(bytes))
+    for (_, below) in &mut block.handles {
+        take_back(below, memory, next);
     }
-
-    /// A structure that goes both ways.
-    pub fn structure<T: IntoBytes + FromBytes>(value: &'a mut T) -> Self {
-        Self::both(value.as_mut_bytes())
-    }
-
-    fn new(bytes: Bytes<'a>) -> Self {
-        Self {
-            bytes,
-            handles: Vec::new(),
-        }
-    }
-
-    /// Puts the address of `block` into the 8 bytes at `offset`, for the call; they come back as they were.
-    pub fn handle(mut self, offset: usize, block: Block<'a>) -> Self {
-        self.handles.push((offset, block));
-        self
-    }
-
-    fn as_slice(&self) -> &[u8] {
-        match &self.bytes {
-            Bytes::In(bytes) => bytes,
-            Bytes::Out(bytes) | Bytes::InOut(bytes) => bytes,
-        }
-    }
-
-    /// Bytes that it and all below it take in the buffer.
-    fn room(&self) -> usize {
-        let below: usize = self.handles.iter().map(|(_, block)| block.room()).sum();
-        self.as_slice().len().next_multiple_of(16) + below
-    }
-
-    /// Copies it and all below it into `memory` from `next` on; the offset of its own bytes.
-    fn place(&self, memory: &Mapping, next: &mut usize) -> usize {
-        let at = *next;
-        *next += self.as_slice().len().next_multiple_of(16);
-        match &self.bytes {
-            Bytes::In(bytes) => memory.write(at, bytes),
-            Bytes::InOut(bytes) => memory.write(at, bytes),
-            Bytes::Out(bytes) => memory.fill(at, bytes.len(), 0),
-        }
-        for (offset, block) in &self.handles {
-            let target = block.place(memory, next);
-            let address = memory.address() + target as u64;
-            memory.write(at + offset, &address.to_le_bytes());
-        }
-        at
-    }
-
-    /// Copies back what the hypervisor wrote, in the order of `place`.
-    fn take_back(&mut self, memory: &Mapping, next: &mut usize) {
-        let at = *next;
-        *next += self.as_slice().len().next_multiple_of(16);
-        for (offset, _) in &self.handles {
-            memory.write(at + offset, &self.as_slice()[*offset..*offset + 8]);
-        }
-        match &mut self.bytes {
-            Bytes::In(_) => {}
-            Bytes::Out(bytes) | Bytes::InOut(bytes) => memory.read(at, bytes),
-        }
-        for (_, block) in &mut self.handles {
-            block.take_back(memory, next);
-        }
-    }
-}
-
-/// One argument of a hypercall.
-pub enum Arg<'a> {
-    /// A number.
-    Word(u64),
-    /// The address of memory.
-    Memory(Block<'a>),
 }
 
 /// The door for hypercalls and foreign memory.
@@ -165,13 +99,7 @@ impl Privcmd {
     /// # Errors
     /// The hypervisor's error number, as [`io::Error::raw_os_error`].
     pub fn call(&self, op: u64, args: &mut [Arg<'_>]) -> io::Result<i64> {
-        let room: usize = args
-            .iter()
-            .map(|arg| match arg {
-                Arg::Word(_) => 0,
-                Arg::Memory(block) => block.room(),
-            })
-            .sum();
+        let room: usize = args.iter().map(Arg::room).sum();
         if args.len() > 5 || room > MOST_ROOM {
             return Err(io::ErrorKind::InvalidInput.into());
         }
@@ -185,7 +113,7 @@ impl Privcmd {
         for (word, arg) in raw.arg.iter_mut().zip(args.iter()) {
             *word = match arg {
                 Arg::Word(value) => *value,
-                Arg::Memory(block) => memory.address() + block.place(memory, &mut next) as u64,
+                Arg::Memory(block) => memory.address() + place(block, memory, &mut next) as u64,
             };
         }
         // SAFETY: the request's structure; blocks lie in `memory`, to which nothing else refers under the lock.
@@ -193,7 +121,7 @@ impl Privcmd {
         let mut next = 0;
         for arg in args {
             if let Arg::Memory(block) = arg {
-                block.take_back(memory, &mut next);
+                take_back(block, memory, &mut next);
             }
         }
         if memory.len() > FIRST_ROOM {
@@ -203,9 +131,35 @@ impl Privcmd {
     }
 }
 
+/// What Linux said, as the operations of `xenctrl-core` want it.
+fn failure(error: io::Error) -> Failure {
+    let number = error.raw_os_error().and_then(|number| u16::try_from(number).ok());
+    Failure {
+        errno: number.map(Errno),
+        cause: Some(error.into()),
+    }
+}
+
+impl Door for Privcmd {
+    type Mapping = Mapping;
+
+    fn call(&self, op: u64, args: &mut [Arg<'_>]) -> Result<i64, Failure> {
+        Privcmd::call(self, op, args).map_err(failure)
+    }
+
+    fn map_frames(&self, domid: DomId, mfns: &[u64], writable: bool) -> Result<Mapping, Failure> {
+        self.map_foreign(domid, mfns, writable).map_err(failure)
+    }
+
+    fn map_resource_frames(&self, domid: DomId, what: Resource, index: u32, count: usize) -> Result<Mapping, Failure> {
+        self.map_resource(domid, what, index, count).map_err(failure)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use zerocopy::IntoBytes;
 
     #[test]
     fn blocks_are_laid_out_and_taken_back() {
@@ -217,7 +171,7 @@ mod tests {
             .handle(8, Block::input(list.as_bytes()))
             .handle(16, Block::output(&mut answer));
         let (mut next, room) = (0, block.room());
-        assert_eq!(block.place(&memory, &mut next), 0);
+        assert_eq!(place(&block, &memory, &mut next), 0);
         assert_eq!((next, room), (32 + 16 + 16, 64));
 
         let word = |at: usize| memory.atomic_u64(at).load(std::sync::atomic::Ordering::Relaxed);
@@ -229,7 +183,7 @@ mod tests {
 
         memory.write(0, &9u64.to_le_bytes());
         memory.write(48, b"hello");
-        block.take_back(&memory, &mut 0);
+        take_back(&mut block, &memory, &mut 0);
         assert_eq!(outer, [9, 2, 3], "handles come back as they were");
         assert_eq!(&answer, b"hello");
     }

@@ -19,16 +19,13 @@ mod net_device;
 mod pieces;
 mod xenbus_backend;
 
-pub use event_channel::{EventChannel, Port};
-pub use foreign::Resource;
+pub use event_channel::EventChannel;
 pub use grant_alloc::{GrantAlloc, GrantedPages};
 pub use grant_map::{CopySegment, GrantDevice, GrantMap, Local};
-pub use hypercall::{Arg, Block, Privcmd};
+pub use hypercall::Privcmd;
 pub use loop_device::{LoopControl, LoopOptions};
-pub use mapping::{Mapping, PAGE_SIZE};
+pub use mapping::Mapping;
 pub use net_device::NetDevices;
 pub use pieces::{Piece, read_pieces, write_pieces};
 pub use xenbus_backend::XenbusBackend;
-
-/// A domain's number.
-pub type DomId = u16;
+pub use xenctrl_core::{Arg, Block, DomId, PAGE_SIZE, Port, Resource};

@@ -7,9 +7,7 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
-
-/// Bytes of a page.
-pub const PAGE_SIZE: usize = 4096;
+use xenctrl_core::{Mapped, PAGE_SIZE};
 
 /// Mapped pages, unmapped when dropped.
 ///
@@ -230,6 +228,28 @@ impl Mapping {
         // SAFETY: the range is good for `len` bytes.
         let done = unsafe { libc::pwrite(file.as_fd().as_raw_fd(), from.cast(), len, at) };
         usize::try_from(done).map_err(|_| io::Error::last_os_error())
+    }
+}
+
+impl Mapped for Mapping {
+    fn len(&self) -> usize {
+        self.len
+    }
+
+    fn read(&self, offset: usize, into: &mut [u8]) {
+        Mapping::read(self, offset, into);
+    }
+
+    fn write(&self, offset: usize, from: &[u8]) {
+        Mapping::write(self, offset, from);
+    }
+
+    fn copy_from(&self, offset: usize, from: &Self, from_offset: usize, len: usize) {
+        Mapping::copy_from(self, offset, from, from_offset, len);
+    }
+
+    fn fill(&self, offset: usize, len: usize, byte: u8) {
+        Mapping::fill(self, offset, len, byte);
     }
 }
 

@@ -3,9 +3,10 @@
 use std::fs::File;
 use std::io;
 
+use crate::PAGE_SIZE;
+use crate::Port;
 use crate::device;
-use crate::event_channel::Port;
-use crate::mapping::{Mapping, PAGE_SIZE};
+use crate::mapping::Mapping;
 
 const EVTCHN: u64 = device::request(b'B', 0, 0);
 

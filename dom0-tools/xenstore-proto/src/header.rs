@@ -1,5 +1,7 @@
 //! A message's header and its place in a stream of bytes.
 
+use alloc::vec::Vec;
+
 use crate::{Kind, PAYLOAD_MAX};
 
 /// `struct xsd_sockmsg`.

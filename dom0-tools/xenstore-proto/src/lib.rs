@@ -2,7 +2,12 @@
 //!
 //! A message is a [`Header`] of 16 bytes and at most [`PAYLOAD_MAX`] bytes, over a socket or over a [`ring`] that a
 //! domain shares with the daemon. [`path`] holds the rules for names, [`perm`] those for access lists.
+#![no_std]
 #![forbid(unsafe_code)]
+
+extern crate alloc;
+#[cfg(feature = "std")]
+extern crate std;
 
 mod error;
 mod header;

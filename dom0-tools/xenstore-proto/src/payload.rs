@@ -1,9 +1,11 @@
 //! Strings, numbers and values inside a payload.
 
+use alloc::vec::Vec;
+
 /// The strings of a payload, each ended by a zero byte. A last one without its zero byte is not a string.
 pub fn fields(payload: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = payload;
-    std::iter::from_fn(move || {
+    core::iter::from_fn(move || {
         let end = rest.iter().position(|&byte| byte == 0)?;
         let (field, tail) = rest.split_at(end);
         rest = &tail[1..];

@@ -1,5 +1,8 @@
 //! Access lists: the first entry names the owner and what everybody may do, each further one what one domain may do.
 
+use alloc::string::ToString;
+use alloc::vec::Vec;
+
 use crate::{Error, append_part, fields, parse_number};
 
 /// What a domain may do with a node.
@@ -75,8 +78,8 @@ impl Permission {
     }
 }
 
-impl std::fmt::Display for Permission {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl core::fmt::Display for Permission {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         write!(f, "{}{}", char::from(self.access.letter()), self.domain)
     }
 }

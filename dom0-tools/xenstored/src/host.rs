@@ -3,25 +3,44 @@
 use std::io;
 use std::ops::Deref;
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::LazyLock;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use privcmd::Mapping;
+use xenstore_core::platform::{Platform, RingPage};
+use xenstore_proto::Error;
 
 mod files;
 mod live;
 
 pub use files::Files;
 pub use live::Live;
+pub use xenstore_core::platform::State;
 
 /// A mapped ring page.
-pub type Page = Box<dyn Deref<Target = Mapping>>;
+pub struct Page(Box<dyn Deref<Target = Mapping>>);
 
-/// What is known of a domain.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct State {
-    /// It has shut down or crashed.
-    pub shutdown: bool,
-    /// It is being taken apart.
-    pub dying: bool,
+impl Page {
+    /// A ring in a mapping, which is unmapped with it.
+    pub fn new(mapping: impl Deref<Target = Mapping> + 'static) -> Page {
+        Page(Box::new(mapping))
+    }
+}
+
+impl RingPage for Page {
+    fn load_u32(&self, offset: usize, order: Ordering) -> u32 {
+        self.0.load_u32(offset, order)
+    }
+    fn store_u32(&self, offset: usize, value: u32, order: Ordering) {
+        self.0.store_u32(offset, value, order)
+    }
+    fn read(&self, offset: usize, into: &mut [u8]) {
+        self.0.read(offset, into)
+    }
+    fn write(&self, offset: usize, from: &[u8]) {
+        self.0.write(offset, from)
+    }
 }
 
 /// The hypervisor as the daemon sees it.
@@ -96,4 +115,48 @@ pub struct Inherited {
     pub events: OwnedFd,
     /// See [`Host::exit_port`].
     pub exit_port: u32,
+}
+
+/// When this program began to look at the clock.
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+impl Platform for Box<dyn Host> {
+    type Page = Page;
+    type Stream = OwnedFd;
+
+    fn state(&self, domain: u16) -> Option<State> {
+        (**self).state(domain)
+    }
+    fn map_ring(&self, domain: u16, frame: u64) -> Result<Page, Error> {
+        (**self).map_ring(domain, frame).map_err(|error| wire_error(&error))
+    }
+    fn bind(&self, domain: u16, port: u32) -> Result<u32, Error> {
+        (**self).bind(domain, port).map_err(|error| wire_error(&error))
+    }
+    fn unbind(&self, port: u32) {
+        (**self).unbind(port)
+    }
+    fn notify(&self, port: u32) {
+        (**self).notify(port)
+    }
+    fn now(&self) -> Duration {
+        START.elapsed()
+    }
+    fn log(&self, text: std::fmt::Arguments<'_>) {
+        eprintln!("xenstored: {text}");
+    }
+    fn check_update(&self, program: &str) -> Result<(), String> {
+        crate::recovery::handover::check_program(program.as_ref())
+    }
+}
+
+/// The error that stands for one of the kernel's.
+fn wire_error(error: &io::Error) -> Error {
+    let number = error.raw_os_error().unwrap_or(0);
+    let known = Error::ALL.iter().copied().find(|known| known.number() == number);
+    known.unwrap_or(if error.kind() == io::ErrorKind::NotFound {
+        Error::ENOENT
+    } else {
+        Error::EINVAL
+    })
 }

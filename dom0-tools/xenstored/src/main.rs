@@ -3,6 +3,7 @@
 
 mod options;
 
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::process::ExitCode;
 
@@ -17,6 +18,8 @@ use xenstored::server::{Server, listen};
 
 fn main() -> ExitCode {
     let options = Options::parse();
+    let random = |number: u64| RandomState::new().hash_one(number);
+    xenstored::tree::set_hash_key([random(0), random(1)]);
     if options.show_handover {
         println!("{LAYOUT}");
         return ExitCode::SUCCESS;

@@ -3,16 +3,17 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
-use std::time::Instant;
 
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, SocketFlags, accept_with, recv, send};
+use xenstore_core::platform::Platform;
 
 use crate::access::Identity;
 use crate::connection::{Connection, Link};
 use crate::daemon::Daemon;
 use crate::recovery::journal::Journal;
+use crate::recovery::state;
 
 /// Numbers of what is waited for; clients' slots come behind.
 const LISTENER: u64 = 0;
@@ -104,7 +105,7 @@ impl Server {
             Err(error) => return Err(error.into()),
         };
         if let Some(held) = &self.daemon.reservation
-            && Instant::now() >= held.until
+            && Platform::now(&self.daemon.host) >= held.until
         {
             self.daemon.end_reservation();
         }
@@ -132,7 +133,7 @@ impl Server {
             .reservation
             .as_ref()?
             .until
-            .saturating_duration_since(Instant::now());
+            .saturating_sub(Platform::now(&self.daemon.host));
         Some(Timespec {
             tv_sec: left.as_secs() as i64,
             tv_nsec: left.subsec_nanos().max(1).into(),
@@ -285,7 +286,7 @@ impl Server {
     fn take_snapshot(&mut self) {
         let Some(journal) = &mut self.journal else { return };
         let mut records = Vec::new();
-        crate::recovery::state::put_all(&mut records, &self.daemon);
+        state::put_all(&mut records, &self.daemon);
         for ring in self
             .daemon
             .connections
@@ -375,8 +376,8 @@ impl Server {
             Some(line) => line.split_whitespace().map(str::to_owned).collect(),
             None => arguments.to_vec(),
         };
-        let error = crate::recovery::handover::hand_over(&self.daemon, self.listener.as_fd(), &program, &own);
-        eprintln!("xenstored: {} does not take over: {error}", program.display());
+        let error = crate::recovery::handover::hand_over(&self.daemon, self.listener.as_fd(), program.as_ref(), &own);
+        eprintln!("xenstored: {program} does not take over: {error}");
     }
 }
 

@@ -27,6 +27,17 @@ pub unsafe fn hypercall(number: u64, args: [u64; 6]) -> i64 {
     result
 }
 
+unsafe extern "C" {
+    static hypercall_page: u8;
+}
+
+/// Where the hypercall page, which the hypervisor fills, has its way in for a hypercall: a function with the registers
+/// of [`hypercall`] whose number need not be given. This runtime itself executes `syscall` in place.
+pub fn page_entry(number: u64) -> u64 {
+    const ENTRY_SIZE: u64 = 32;
+    &raw const hypercall_page as u64 + number % 128 * ENTRY_SIZE
+}
+
 /// A hypercall whose pointer arguments, if any, point to live values of the caller.
 fn sound(number: u64, args: [u64; 6]) -> i64 {
     // SAFETY: private to this module, whose callers pass pointers to exclusively borrowed values of the right type.
@@ -49,6 +60,12 @@ pub fn console_write(bytes: &[u8]) -> i64 {
         __HYPERVISOR_console_io,
         [CONSOLEIO_write.into(), length, bytes.as_ptr() as u64, 0, 0, 0],
     )
+}
+
+/// Reads what was typed at the hypervisor's console; how many bytes, or a negative errno.
+pub fn console_read(into: &mut [u8]) -> i64 {
+    let (length, place) = (into.len() as u64, into.as_mut_ptr() as u64);
+    sound(__HYPERVISOR_console_io, [CONSOLEIO_read.into(), length, place, 0, 0, 0])
 }
 
 /// An operation of `sched_op` with its argument.
@@ -75,6 +92,19 @@ pub fn vcpu_op<T>(op: u32, vcpu: u32, argument: &mut T) -> i64 {
 /// An operation of `callback_op` with its argument.
 pub fn callback_op<T>(op: u32, argument: &mut T) -> i64 {
     sound(__HYPERVISOR_callback_op, [op.into(), address(argument), 0, 0, 0, 0])
+}
+
+/// An operation of `physdev_op` with its argument.
+pub fn physdev_op<T>(op: u32, argument: &mut T) -> i64 {
+    sound(__HYPERVISOR_physdev_op, [op.into(), address(argument), 0, 0, 0, 0])
+}
+
+/// An operation of `memory_op` with its argument.
+///
+/// # Safety
+/// Handles in the argument lead to lists as long as it says, and frames that are given up are mapped nowhere.
+pub unsafe fn memory_op<T>(op: u32, argument: &mut T) -> i64 {
+    sound(__HYPERVISOR_memory_op, [op.into(), address(argument), 0, 0, 0, 0])
 }
 
 /// Sets the kernel stack on which traps from user mode arrive.
@@ -115,6 +145,15 @@ pub unsafe fn mmu_update(requests: &[mmu_update], done: Option<&mut u32>) -> i64
             0,
         ],
     )
+}
+
+/// Applies page-table updates whose new entries name frames of another domain.
+///
+/// # Safety
+/// No mapping that Rust code relies on changes.
+pub unsafe fn mmu_update_of(owner: domid_t, requests: &[mmu_update]) -> i64 {
+    let [pointer, count] = [requests.as_ptr() as u64, requests.len() as u64];
+    sound(__HYPERVISOR_mmu_update, [pointer, count, 0, owner.into(), 0, 0])
 }
 
 /// Applies extended MMU operations.

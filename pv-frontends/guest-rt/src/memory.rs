@@ -9,8 +9,27 @@ use core::arch::asm;
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, length: usize) -> *mut u8 {
     // SAFETY: the caller vouches for both ranges.
-    unsafe { asm!("rep movsb", inout("rcx") length => _, inout("rdi") to => _, inout("rsi") from => _) };
+    unsafe { copy_opaque(to, from, length) };
     to
+}
+
+/// Copies `length` bytes by words, then by bytes, ascending, without telling the compiler what they are: either range
+/// may be memory that another domain uses.
+///
+/// # Safety
+/// Both ranges are mapped, the target's is writable and nobody in this guest relies on its contents.
+pub(crate) unsafe fn copy_opaque(to: *mut u8, from: *const u8, length: usize) {
+    // SAFETY: the caller's promise; the direction flag is clear in compiled code.
+    unsafe {
+        asm!(
+            "rep movsq", "mov ecx, {rest:e}", "rep movsb",
+            rest = in(reg) length & 7,
+            inout("rcx") length / 8 => _,
+            inout("rdi") to => _,
+            inout("rsi") from => _,
+            options(nostack, preserves_flags),
+        )
+    };
 }
 
 /// Copies `length` bytes between ranges that may overlap.
@@ -43,7 +62,16 @@ pub unsafe extern "C" fn memmove(to: *mut u8, from: *const u8, length: usize) ->
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn memset(to: *mut u8, value: i32, length: usize) -> *mut u8 {
     // SAFETY: the caller vouches for the range.
-    unsafe { asm!("rep stosb", inout("rcx") length => _, inout("rdi") to => _, in("al") value as u8) };
+    unsafe {
+        asm!(
+            "rep stosq", "mov ecx, {rest:e}", "rep stosb",
+            rest = in(reg) length & 7,
+            inout("rcx") length / 8 => _,
+            inout("rdi") to => _,
+            in("rax") u64::from(value as u8) * 0x0101_0101_0101_0101,
+            options(nostack, preserves_flags),
+        )
+    };
     to
 }
 
@@ -76,3 +104,9 @@ pub unsafe extern "C" fn bcmp(left: *const u8, right: *const u8, length: usize) 
 /// Referred to by `core`'s precompiled code; never called, for a panic aborts.
 #[unsafe(no_mangle)]
 pub extern "C" fn rust_eh_personality() {}
+
+/// Referred to by the landing pads of `alloc`'s precompiled code; never called, for a panic aborts.
+#[unsafe(no_mangle)]
+pub extern "C" fn _Unwind_Resume() -> ! {
+    crate::hypercall::shutdown(xen_abi::SHUTDOWN_crash)
+}

@@ -24,6 +24,7 @@
     note_word 4, 0
     note_word 15, 0x8000000000
     note_word 1, _start
+    note_word 2, hypercall_page
     note_string 10, "!writable_page_tables"
     note_word 17, 0x8801
     note_string 9, "yes"

@@ -1,7 +1,6 @@
-//! Frames and page tables: a pool of pages within the image, frame lists, entries and pins.
-use crate::{hypercall, start_info};
+//! Frames and page tables: pages, the list of machine frames, entries, tables and pins.
+use crate::{frames, hypercall, start_info};
 use core::cell::UnsafeCell;
-use core::sync::atomic::{AtomicUsize, Ordering};
 use xen_abi::*;
 
 /// Where the image's frame 0 is mapped.
@@ -66,14 +65,21 @@ impl Default for Page {
     }
 }
 
-const POOL_PAGES: usize = 1024;
-static POOL: [Page; POOL_PAGES] = [const { Page::new() }; POOL_PAGES];
-static USED: AtomicUsize = AtomicUsize::new(0);
+unsafe extern "C" {
+    /// The linker script's.
+    static image_start: u8;
+}
+
+/// The first frame of the image.
+pub(crate) fn image_start_pfn() -> u64 {
+    (&raw const image_start as u64 - VIRT_BASE) >> 12
+}
 
 /// A fresh page of zeros, never given back.
 pub fn take_page() -> &'static Page {
-    let index = USED.fetch_add(1, Ordering::Relaxed);
-    POOL.get(index).expect("the pool of pages is used up")
+    let address = frames::take().expect("the guest's memory is used up");
+    // SAFETY: a page of the linear mapping that nobody else has; `Page` is nothing but memory.
+    unsafe { &*(address as *const Page) }
 }
 
 /// The machine frame of a guest frame.
@@ -83,7 +89,18 @@ pub fn mfn_of_pfn(pfn: u64) -> u64 {
     unsafe { (start_info().mfn_list as *const u64).add(pfn as usize).read_volatile() }
 }
 
-/// The machine frame behind an address in the image's initial mapping.
+/// Records another machine frame behind a guest frame, as after an exchange of memory.
+pub fn set_mfn_of_pfn(pfn: u64, mfn: u64) {
+    assert!(pfn < start_info().nr_pages);
+    // SAFETY: the builder's list has `nr_pages` words, mapped writable.
+    unsafe {
+        (start_info().mfn_list as *mut u64)
+            .add(pfn as usize)
+            .write_volatile(mfn)
+    }
+}
+
+/// The machine frame behind an address in the linear mapping.
 pub fn mfn_of(address: u64) -> u64 {
     mfn_of_pfn((address - VIRT_BASE) >> 12)
 }
@@ -99,10 +116,10 @@ pub fn boot_root() -> u64 {
     mfn_of(start_info().pt_base)
 }
 
-/// Reads entry `index` of the table in `mfn`, which lies in the initial mapping.
+/// Reads entry `index` of the table in `mfn`, which lies in the linear mapping.
 pub fn read_entry(mfn: u64, index: u64) -> u64 {
     let table = VIRT_BASE + (pfn_of(mfn) << 12);
-    // SAFETY: a page of the initial mapping, read as words; `index` is below 512 by the mask.
+    // SAFETY: a page of the linear mapping, read as words; `index` is below 512 by the mask.
     unsafe { (table as *const u64).add((index & 511) as usize).read_volatile() }
 }
 
@@ -127,6 +144,37 @@ pub fn table_of(root: u64, address: u64, level: u32) -> Option<u64> {
 /// Machine address of the entry of `level` for `address` under `root`.
 pub fn entry_address(root: u64, address: u64, level: u32) -> Option<u64> {
     Some((table_of(root, address, level)? << 12) + index_at(address, level) * 8)
+}
+
+/// Whether an address is mapped under `root`.
+pub fn is_mapped(root: u64, address: u64) -> bool {
+    table_of(root, address, 1).is_some_and(|table| read_entry(table, index_at(address, 1)) & PTE_PRESENT != 0)
+}
+
+/// The frame of the table of `level` that maps `address`, made with pages from `fresh` where it is absent.
+pub(crate) fn ensure_table(address: u64, level: u32, fresh: &mut dyn FnMut() -> Option<u64>) -> Option<u64> {
+    let mut table = boot_root();
+    for above in (level + 1..=4).rev() {
+        let entry = read_entry(table, index_at(address, above));
+        table = if entry & PTE_PRESENT != 0 {
+            (entry & PTE_FRAME) >> 12
+        } else {
+            let page = fresh()?;
+            // SAFETY: a page that nobody else has, mapped writable.
+            unsafe { core::ptr::write_bytes(page as *mut u8, 0, 4096) };
+            if !hang_table(table, address, above, page, PTE_TABLE) {
+                return None;
+            }
+            mfn_of(page)
+        };
+    }
+    Some(table)
+}
+
+/// Makes the page at `page` a page table, under the entry for `address` in the table `parent` of `level`.
+pub(crate) fn hang_table(parent: u64, address: u64, level: u32, page: u64, bits: u64) -> bool {
+    let mfn = mfn_of(page);
+    map(page, mfn, PTE_READ_ONLY) == 0 && update((parent << 12) + index_at(address, level) * 8, mfn << 12 | bits) == 0
 }
 
 /// Makes one `mmu_update` request; the hypervisor's answer.

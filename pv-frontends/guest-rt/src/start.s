@@ -23,6 +23,12 @@ vcpu_entry:
 
 .section .text, "ax", @progbits
 
+# The hypervisor fills this page with a way in for each hypercall, 32 bytes apart.
+.balign 4096
+.global hypercall_page
+hypercall_page:
+    .skip 4096, 0xcc
+
 # A trap stub for each vector, 16 bytes apart; those without an error code push a zero in its place.
 .macro stub vector
     .balign 16

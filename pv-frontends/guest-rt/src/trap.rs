@@ -210,5 +210,9 @@ extern "C" fn guest_trap(frame: &mut TrapFrame) {
     }
     crate::println!("FAIL trap {:#x} error {:#x} cr2 {cr2:#x}", frame.vector, frame.error);
     crate::println!("{frame:#x?}");
+    crate::println!("guest: trap on vcpu {}", vcpu::number());
+    crate::println!("guest: called from {:#x}", frame.rip);
+    crate::backtrace::print_from(frame.rbp);
+    crate::console::drain();
     hypercall::shutdown(SHUTDOWN_crash)
 }

@@ -74,6 +74,19 @@ pub fn trap_stack_top(number: usize) -> u64 {
     TRAP_STACKS[number].0.get() as u64 + STACK_SIZE as u64
 }
 
+unsafe extern "C" {
+    static boot_stack: u8;
+}
+
+/// Whether an address is that of two words on a stack of this image.
+pub(crate) fn is_on_a_stack(address: u64) -> bool {
+    let boot = &raw const boot_stack as u64;
+    let starts = STACKS.iter().chain(&TRAP_STACKS).map(|stack| stack.0.get() as u64);
+    starts
+        .chain([boot])
+        .any(|start| (start..=start + STACK_SIZE as u64 - 16).contains(&address))
+}
+
 fn gs_base(number: usize) -> u64 {
     core::ptr::from_ref(&VCPUS[number]) as u64
 }

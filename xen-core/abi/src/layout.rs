@@ -261,4 +261,24 @@ layouts! {
         vnode_to_pnode = 32, vmemrange = 40,
     }
     struct xen_domctl_paging_mempool(8) { size = 0 }
+    struct blkif_request_segment(8) { gref = 0, first_sect = 4, last_sect = 5 }
+    struct blkif_request(112) {
+        operation = 0, nr_segments = 1, handle = 2, id = 8, sector_number = 16, seg = 24,
+    }
+    struct blkif_request_discard(32) {
+        operation = 0, flag = 1, handle = 2, id = 8, sector_number = 16, nr_sectors = 24,
+    }
+    struct blkif_request_indirect(64) {
+        operation = 0, indirect_op = 1, nr_segments = 2, id = 8, sector_number = 16, handle = 24, indirect_grefs = 28,
+    }
+    struct blkif_response(16) { id = 0, operation = 8, status = 10 }
+    struct netif_tx_request(12) { gref = 0, offset = 4, flags = 6, id = 8, size = 10 }
+    struct netif_tx_response(4) { id = 0, status = 2 }
+    struct netif_rx_request(8) { id = 0, pad = 2, gref = 4 }
+    struct netif_rx_response(8) { id = 0, offset = 2, flags = 4, status = 6 }
+    struct netif_extra_info(8) { r#type "type" = 0, flags = 1, u = 2 }
+    struct xen_netif_ctrl_request(16) { id = 0, r#type "type" = 2, data = 4 }
+    struct xen_netif_ctrl_response(12) { id = 0, r#type "type" = 2, status = 4, data = 8 }
+    struct xen_netif_gref(8) { r#ref "ref" = 0, flags = 4, status = 6 }
+    struct xencons_interface(3088) { r#in "in" = 0, out = 1024, in_cons = 3072, in_prod = 3076, out_cons = 3080, out_prod = 3084 }
 }

@@ -33,8 +33,7 @@ macro_rules! layouts {
 }
 include!("../src/layout.rs");
 
-const HEADERS: &str =
-    "xen nmi event_channel grant_table memory physdev platform sched vcpu callback version sysctl domctl";
+const HEADERS: &str = "xen nmi event_channel grant_table memory physdev platform sched vcpu callback version sysctl domctl io/blkif io/netif io/console";
 
 fn c_program() -> String {
     let mut c = String::from("#define __XEN_TOOLS__ 1\n#include <stddef.h>\n#include <stdint.h>\n");

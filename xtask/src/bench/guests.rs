@@ -15,8 +15,11 @@ use crate::machine::guest::{Guest, Seen};
 use crate::progress::note;
 use crate::workspace::{self, Scratch};
 
+/// What starts the tools' daemons on the root disk.
+pub const TOOLSTACK: &str = include_str!("toolstack.sh");
 const SCRIPT: &str = include_str!("guests.sh");
-const MODULES: &str = "xen_evtchn xen_gntdev xen_gntalloc xen_privcmd xen_blkback xen_netback bridge loop xenfs";
+/// Drivers that guests need in Dom0, and which the root disk does not have.
+pub const MODULES: &str = "xen_evtchn xen_gntdev xen_gntalloc xen_privcmd xen_blkback xen_netback bridge loop xenfs";
 const HYPERVISORS: [System; 2] = [System::Xen, System::Paravane];
 /// Nodes of the large store.
 const NODES: u32 = 100_000;
@@ -142,7 +145,7 @@ fn run(bench: &Bench, system: System, by_the_wall: bool) -> Result<BTreeMap<Stri
     let scratch = Scratch::new()?;
     let tool = if system == System::Xen { "xl" } else { "xlr" };
     let quick = if by_the_wall { "1" } else { "" };
-    let script = format!("TOOL={tool}\nQUICK={quick}\nNODES={NODES}\n{SCRIPT}");
+    let script = format!("TOOL={tool}\nQUICK={quick}\nNODES={NODES}\n{TOOLSTACK}{SCRIPT}");
     let files = vec![
         ("script".to_owned(), script.into_bytes()),
         ("modules".to_owned(), MODULES.as_bytes().to_vec()),

@@ -1,6 +1,8 @@
 //! `cargo xtask bench`: what a hypervisor costs, ours beside stock Xen.
 
 mod boot_time;
+mod density;
+pub mod guest_paths;
 mod guests;
 mod loads;
 mod report;
@@ -15,7 +17,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
-use clap::Args;
+use clap::{Args, Subcommand};
 
 use self::loads::{Factors, LOADS, Outcome};
 use self::report::{Results, Row};
@@ -27,7 +29,10 @@ use crate::{command, image, workspace};
 
 /// Options of `bench`.
 #[derive(Args, Clone, Debug)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct BenchArgs {
+    #[command(subcommand)]
+    part: Option<Part>,
     /// Runs of each load, and boots of each system
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
@@ -58,6 +63,15 @@ pub struct BenchArgs {
     /// A root disk with stress-ng, hackbench and bash in the place of the one made from Debian's packages
     #[arg(long, value_name = "FILE")]
     root_disk: Option<PathBuf>,
+}
+
+/// Parts that are measured by themselves.
+#[derive(Clone, Debug, Subcommand)]
+enum Part {
+    /// Instructions of each path between a guest in Rust and the hypervisor, beside stock Xen's
+    Guest(guest_paths::GuestPathsArgs),
+    /// Many small guests: how long each takes to make, what it costs in memory, beside stock Xen's
+    Density(density::DensityArgs),
 }
 
 /// A boot that hangs is ended after this long.
@@ -210,6 +224,11 @@ fn surroundings(bench: &Bench) -> Result<Vec<String>> {
 
 /// `cargo xtask bench`.
 pub fn bench(args: &BenchArgs, over: &Overrides) -> Result<ExitCode> {
+    match &args.part {
+        Some(Part::Guest(args)) => return guest_paths::bench(args, over),
+        Some(Part::Density(args)) => return density::bench(args, over),
+        None => {}
+    }
     let xen = args.xen.clone().map_or_else(xen::find, Ok)?;
     let paravane = args
         .hv

@@ -142,6 +142,11 @@ impl<'a> Room<'a> {
         self.console = guest.text();
     }
 
+    /// Takes over text that came some other way.
+    pub fn keep_text(&mut self, text: String) {
+        self.console = text;
+    }
+
     /// The last console text that was kept.
     pub fn console(&self) -> &str {
         &self.console

@@ -4,8 +4,8 @@ use std::fs::File;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use domain_builder::{Channel, Kernel, Params, build};
-use kernel_cache::Cache;
+use domain_builder::{Channel, Params, build};
+use kernel_cache::{Cache, Kernel};
 use privcmd::Mapping;
 use xenctrl::{DomId, Hypervisor};
 use xl_config::{Boot, DomainConfig};

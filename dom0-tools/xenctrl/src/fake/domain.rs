@@ -4,9 +4,9 @@ use privcmd::{DomId, Port};
 use xen_abi::{self as abi, Errno, vcpu_guest_context};
 
 use super::{Fake, FakeDomain, refused};
-use crate::cpu_map::CpuMap;
-use crate::domain::{CreateDomain, DomainInfo, Domains, EventStatus, SchedParams, ShutdownReason, VcpuInfo};
-use crate::error::Result;
+use crate::CpuMap;
+use crate::Result;
+use crate::{CreateDomain, DomainInfo, Domains, EventStatus, SchedParams, ShutdownReason, VcpuInfo};
 
 /// Numbers from here on have special meanings.
 const FIRST_RESERVED: DomId = abi::DOMID_FIRST_RESERVED;

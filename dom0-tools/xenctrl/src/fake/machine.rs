@@ -4,9 +4,9 @@ use privcmd::DomId;
 use xen_abi::{self as abi, Errno};
 
 use super::{Fake, refused};
-use crate::cpu_map::CpuMap;
-use crate::error::Result;
-use crate::machine::{Console, CpuPool, CpuTopology, Machine, NumaNode, PhysInfo, XenVersion};
+use crate::CpuMap;
+use crate::Result;
+use crate::{Console, CpuPool, CpuTopology, Machine, NumaNode, PhysInfo, XenVersion};
 
 impl Machine for Fake {
     fn phys_info(&self) -> Result<PhysInfo> {

@@ -4,10 +4,12 @@ use privcmd::{DomId, Mapping, Resource};
 use xen_abi::{Errno, e820entry};
 
 use super::{Fake, refused, tables};
-use crate::error::{Error, Result};
-use crate::memory::{Memory, PinLevel};
+use crate::{Memory, PinLevel};
+use crate::{Result, refusal};
 
 impl Memory for Fake {
+    type Mapping = Mapping;
+
     fn populate(&self, domid: DomId, order: u32, extents: &mut [u64]) -> Result<usize> {
         self.on_state("give memory to a domain", Some(domid), |state| {
             let count = 1u64 << order;
@@ -105,7 +107,7 @@ impl Memory for Fake {
             }
             Ok(())
         })?;
-        Mapping::of_pages(&self.memory, mfns, writable).map_err(|error| Error::new(action, Some(domid), error))
+        Mapping::of_pages(&self.memory, mfns, writable).map_err(|error| refusal(action, Some(domid), error))
     }
 
     fn map_resource(&self, domid: DomId, what: Resource, index: u32, count: usize) -> Result<Mapping> {
@@ -126,6 +128,6 @@ impl Memory for Fake {
                 }
             }
         })?;
-        Mapping::of_pages(&self.memory, &frames, true).map_err(|error| Error::new(action, Some(domid), error))
+        Mapping::of_pages(&self.memory, &frames, true).map_err(|error| refusal(action, Some(domid), error))
     }
 }

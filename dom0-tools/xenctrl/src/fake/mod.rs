@@ -16,9 +16,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use privcmd::{DomId, Mapping, PAGE_SIZE, Port};
 use xen_abi::{Errno, vcpu_guest_context};
 
-use crate::cpu_map::CpuMap;
-use crate::domain::{DomainInfo, EventStatus, SchedParams};
-use crate::error::{Error, Result};
+use crate::CpuMap;
+use crate::{DomainInfo, EventStatus, SchedParams};
+use crate::{Result, refusal};
 
 /// The fake. All its state is behind a lock, so that it can be shared as the real one is.
 #[derive(Debug)]
@@ -161,7 +161,7 @@ impl Fake {
             Some(errno) => Err(refused(*errno)),
             None => run(&mut state),
         };
-        result.map_err(|error| Error::new(action, domid, error))
+        result.map_err(|error| refusal(action, domid, error))
     }
 }
 

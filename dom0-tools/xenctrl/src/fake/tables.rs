@@ -9,7 +9,7 @@ use privcmd::{Mapping, PAGE_SIZE};
 use xen_abi::Errno;
 
 use super::refused;
-use crate::memory::PinLevel;
+use crate::PinLevel;
 
 const PRESENT: u64 = 1;
 const WRITABLE: u64 = 2;
@@ -88,9 +88,9 @@ mod tests {
     use privcmd::PAGE_SIZE;
 
     use super::*;
-    use crate::domain::{CreateDomain, Domains};
+    use crate::Memory;
     use crate::fake::Fake;
-    use crate::memory::Memory;
+    use crate::{CreateDomain, Domains};
 
     /// Pins a root whose one page is mapped by `last`, with tables in frames 0 to 3 of the domain and data in 4.
     fn pin(last: impl Fn(&[u64]) -> u64) -> bool {

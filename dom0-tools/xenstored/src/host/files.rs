@@ -52,7 +52,7 @@ impl Host for Files {
             .read(true)
             .write(true)
             .open(self.entry("ring", domain))?;
-        Ok(Box::new(Box::new(Mapping::of_file(&file, 0, PAGE_SIZE, true)?)))
+        Ok(Page::new(Box::new(Mapping::of_file(&file, 0, PAGE_SIZE, true)?)))
     }
 
     fn own_ring(&self) -> io::Result<Option<(Page, u32)>> {

@@ -51,15 +51,15 @@ impl Host for Live {
 
     fn map_ring(&self, domain: u16, frame: u64) -> io::Result<Page> {
         match self.grants.map(domain, &[GNTTAB_RESERVED_XENSTORE], true) {
-            Ok(map) => Ok(Box::new(map)),
+            Ok(map) => Ok(Page::new(map)),
             // A builder that made no grant entry still names the frame.
-            Err(_) => Ok(Box::new(Box::new(self.privcmd.map_foreign(domain, &[frame], true)?))),
+            Err(_) => Ok(Page::new(Box::new(self.privcmd.map_foreign(domain, &[frame], true)?))),
         }
     }
 
     fn own_ring(&self) -> io::Result<Option<(Page, u32)>> {
         let backend = XenbusBackend::open()?;
-        Ok(Some((Box::new(Box::new(backend.map_ring()?)), backend.port()?)))
+        Ok(Some((Page::new(Box::new(backend.map_ring()?)), backend.port()?)))
     }
 
     fn bind(&self, domain: u16, port: u32) -> io::Result<u32> {

@@ -3,4 +3,4 @@
 pub mod handover;
 pub mod journal;
 pub mod restore;
-pub mod state;
+pub use xenstore_core::state;

@@ -6,11 +6,12 @@ use std::sync::atomic::Ordering::{Acquire, Release};
 
 use xenstore_proto::{RELEASE_DOMAIN, ring};
 
-use super::state::RingState;
 use crate::access::Identity;
 use crate::connection::{Connection, Link, OwnWatch};
 use crate::daemon::{Daemon, Domain, Introduced};
 use crate::record::{self, Damaged, Reader, Tag};
+use xenstore_core::platform::RingPage;
+use xenstore_core::state::RingState;
 
 /// Added to the generation reached, so that none that a client remembers comes again.
 const GENERATION_GAP: u64 = 1 << 32;

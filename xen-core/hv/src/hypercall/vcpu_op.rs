@@ -95,10 +95,16 @@ fn check_self(cur: &Vcpu, v: &Vcpu) -> Result<(), Errno> {
 fn set_singleshot(cur: &Vcpu, v: &'static Vcpu, at: GuestPtr<vcpu_set_singleshot_timer>) -> Result<(), Errno> {
     check_self(cur, v)?;
     let ask = at.read()?;
-    if ask.flags & VCPU_SSHOTTMR_future != 0 && ask.timeout_abs_ns < time::now() {
+    let now = time::now();
+    if ask.timeout_abs_ns > now {
+        timers::set(v, Kind::Singleshot, ask.timeout_abs_ns);
+    } else if ask.flags & VCPU_SSHOTTMR_future != 0 && ask.timeout_abs_ns < now {
         return Err(Errno::ETIME);
+    } else {
+        // Without the detour by an interrupt.
+        timers::cancel(v, Kind::Singleshot);
+        event::send_virq(v, VIRQ_TIMER);
     }
-    timers::set(v, Kind::Singleshot, ask.timeout_abs_ns);
     Ok(())
 }
 

@@ -11,7 +11,13 @@ fn machine(room: &mut Room<'_>, kernel: &str, words: &str) -> Result<Machine> {
     room.args.mem = 1024;
     room.args.hv_append = "dom0_mem=128M guest_loglvl=all".to_owned();
     let mut machine = room.machine(None)?;
-    machine.kernel = Some((guest_program::kernel(kernel)?, words.to_owned()));
+    // The attacks are a guest's, which does its worst in Dom0's place, too.
+    let image = if kernel == "abuse" {
+        guest_program::guest(kernel)?
+    } else {
+        guest_program::kernel(kernel)?
+    };
+    machine.kernel = Some((image, words.to_owned()));
     machine.initrd = None;
     Ok(machine)
 }

@@ -45,7 +45,7 @@ pub fn reboot(room: &mut Room<'_>) -> Result<()> {
 
 /// Waits until the machine has stopped, and why.
 fn ends_by(room: &mut Room<'_>, machine: &Machine, reason: &str) -> Result<()> {
-    let mut guest = Guest::start(&machine)?;
+    let mut guest = Guest::start(machine)?;
     let stopped = machine.qmp.as_ref().map(|socket| {
         let mut qmp = guest.qmp(socket)?;
         qmp.wait_shutdown(room.limit())

@@ -6,6 +6,7 @@ pub mod guests;
 mod kernels;
 mod life;
 mod loads;
+mod rust_guests;
 mod sizes;
 
 use anyhow::Result;
@@ -226,6 +227,97 @@ pub const ALL: &[Case] = &[
         20,
         "a wild Dom0 is killed and the hypervisor says why",
         kernels::wild,
+    ),
+    case(
+        "guest-hello",
+        1,
+        40,
+        "a guest in Rust under Dom0's tools: greeting, status",
+        rust_guests::hello,
+    ),
+    case(
+        "guest-hello-iodom",
+        1,
+        20,
+        "the same under the driver domain in Rust",
+        rust_guests::hello_iodom,
+    ),
+    case(
+        "guest-net",
+        1,
+        60,
+        "an HTTP echo over Linux's netback, contents checked",
+        rust_guests::net,
+    ),
+    case(
+        "guest-net-iodom",
+        1,
+        20,
+        "an HTTP echo over the driver domain, contents checked",
+        rust_guests::net_iodom,
+    ),
+    case(
+        "guest-blk",
+        1,
+        60,
+        "a disk over Linux's blkback, checksums compared",
+        rust_guests::blk,
+    ),
+    case(
+        "guest-blk-iodom",
+        1,
+        30,
+        "a disk over the driver domain, checksums compared",
+        rust_guests::blk_iodom,
+    ),
+    case(
+        "guest-shell",
+        1,
+        60,
+        "what is typed at a guest's console; its death shows a backtrace",
+        rust_guests::shell,
+    ),
+    case(
+        "guest-abuse",
+        1,
+        90,
+        "a guest attacks hypervisor, backends and store; a bystander and Dom0 go on",
+        rust_guests::abuse,
+    ),
+    long(case(
+        "guest-new",
+        1,
+        60,
+        "a guest made from the template boots",
+        rust_guests::new_guest,
+    )),
+    case(
+        "guest-costs",
+        1,
+        60,
+        "no path between guest and hypervisor takes more instructions than stock Xen's",
+        rust_guests::costs,
+    ),
+    case(
+        "conform-linux",
+        1,
+        120,
+        "conformance cases against Linux's backends",
+        rust_guests::conform_linux,
+    ),
+    case(
+        "conform-iodom",
+        1,
+        90,
+        "conformance cases against the driver domain",
+        rust_guests::conform_iodom,
+    ),
+    case(
+        "conform-broken",
+        1,
+        40,
+        "a case that is broken on purpose is found",
+        rust_guests::conform_broken,
     ),
     case(
         "guests",

@@ -172,8 +172,11 @@ impl Host for TestHost {
     }
 
     fn map_ring(&self, domain: u16, frame: u64) -> io::Result<Page> {
-        let page: Mapping = self.fake.map_foreign(domain, &[frame], true)?;
-        Ok(Box::new(Box::new(page)))
+        let page: Mapping = self
+            .fake
+            .map_foreign(domain, &[frame], true)
+            .map_err(io::Error::other)?;
+        Ok(Page::new(Box::new(page)))
     }
 
     fn own_ring(&self) -> io::Result<Option<(Page, u32)>> {

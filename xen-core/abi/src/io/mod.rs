@@ -1,0 +1,8 @@
+//! Devices' protocols (`public/io/`).
+mod blkif;
+mod console;
+mod netif;
+
+pub use blkif::*;
+pub use console::*;
+pub use netif::*;

@@ -1,0 +1,225 @@
+//! Guests in Rust (pv-frontends/guests), under Linux's backends and under the driver domain in Rust.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use super::super::room::Room;
+use crate::bench::guest_paths;
+use crate::conform::{self, ConformArgs};
+use crate::guest::outcome::{self, End};
+use crate::guest::{self, Backend, GuestArgs, NewGuestArgs, needs};
+use crate::setup::xen;
+use crate::workspace;
+
+/// Boots a guest and gives all that was printed.
+fn boot(room: &mut Room<'_>, name: &str, backend: Backend, words: &str, typed: Option<&str>) -> Result<String> {
+    let options = GuestArgs {
+        smp: room.args.smp,
+        limit: room.limit().as_secs(),
+        typed: typed.map(str::to_owned),
+        ..GuestArgs::plain(name, backend, Some(room.shared.hv.clone()))
+    };
+    let needs = needs::find(name)?;
+    let mut console = String::new();
+    let mut show = |line: &str| {
+        console += line;
+        console.push('\n');
+    };
+    let words = format!("{} {words}", needs.extra);
+    let output = guest::run(
+        &options,
+        &room.shared.over,
+        &needs,
+        words.trim(),
+        room.scratch(),
+        &mut show,
+    );
+    room.keep_text(console);
+    output?.context("nothing was printed")
+}
+
+/// The guest must end with 0, and its counterpart agree.
+fn good(room: &mut Room<'_>, name: &str, backend: Backend) -> Result<String> {
+    let output = boot(room, name, backend, "", None)?;
+    let end = outcome::end(&output);
+    ensure!(end == End::Exit(0), "the guest's end is {end:?}");
+    match outcome::disagreement(&output) {
+        Some(why) => bail!(why),
+        None => Ok(output),
+    }
+}
+
+/// The greeting.
+pub fn hello(room: &mut Room<'_>) -> Result<()> {
+    let output = good(room, "hello", Backend::Linux)?;
+    ensure!(output.contains("Hello from a guest in Rust."), "no greeting");
+    Ok(())
+}
+
+/// The greeting, soon.
+pub fn hello_iodom(room: &mut Room<'_>) -> Result<()> {
+    let output = good(room, "hello", Backend::Iodom)?;
+    ensure!(output.contains("Hello from a guest in Rust."), "no greeting");
+    let up = output
+        .lines()
+        .find_map(|line| line.strip_prefix("the hypervisor has been up for "));
+    // Told, not judged: what else this machine does is in it.
+    println!(
+        "     guest-hello-iodom: greeting after {}",
+        up.context("the guest did not tell the time")?
+    );
+    Ok(())
+}
+
+/// The HTTP echo, its contents checked from outside.
+pub fn net(room: &mut Room<'_>) -> Result<()> {
+    served(&good(room, "net", Backend::Linux)?)
+}
+
+/// The same under the driver domain.
+pub fn net_iodom(room: &mut Room<'_>) -> Result<()> {
+    served(&good(room, "net", Backend::Iodom)?)
+}
+
+fn served(output: &str) -> Result<()> {
+    ensure!(output.contains("peer: exit 0"), "nobody asked the guest for anything");
+    Ok(())
+}
+
+/// The disk, its contents checked from outside.
+pub fn blk(room: &mut Room<'_>) -> Result<()> {
+    summed(&good(room, "blk", Backend::Linux)?)
+}
+
+/// The same under the driver domain.
+pub fn blk_iodom(room: &mut Room<'_>) -> Result<()> {
+    summed(&good(room, "blk", Backend::Iodom)?)
+}
+
+fn summed(output: &str) -> Result<()> {
+    ensure!(output.contains("peer: disk "), "nobody looked at the disk");
+    Ok(())
+}
+
+/// Attacks, with a bystander.
+pub fn abuse(room: &mut Room<'_>) -> Result<()> {
+    let output = good(room, "abuse", Backend::Linux)?;
+    ensure!(output.contains("the bystander answered "), "there was no bystander");
+    let failed: Vec<&str> = output.lines().filter(|line| line.starts_with("FAIL ")).collect();
+    ensure!(failed.is_empty(), "{failed:?}");
+    Ok(())
+}
+
+const TYPED: &str =
+    "info\nmem 100\nevtchn loop 10\nread name\nwrite data/x typed\nread data/x\ndevices\nmem 100000\npanic\n";
+
+/// What is typed at the shell, and its death: a backtrace.
+pub fn shell(room: &mut Room<'_>) -> Result<()> {
+    let output = boot(room, "shell", Backend::Linux, "", Some(TYPED))?;
+    for expected in [
+        "100 pages hold what was written: true",
+        "10 of 10 arrived",
+        "typed",
+        "device/vbd/51712: state",
+        "no memory after ",
+        "guest: called from 0x",
+    ] {
+        ensure!(output.contains(expected), "no `{expected}`");
+    }
+    ensure!(outcome::end(&output) == End::Panic, "the guest did not die");
+    Ok(())
+}
+
+/// A guest made from the template boots, and its error is its status.
+pub fn new_guest(room: &mut Room<'_>) -> Result<()> {
+    let name = format!("probe-{}", std::process::id());
+    let _left = Removed {
+        folder: workspace::root().join("pv-frontends/guests").join(&name),
+        lock: workspace::root().join("Cargo.lock"),
+        locked: workspace::read(&workspace::root().join("Cargo.lock"))?,
+    };
+    guest::new_guest(&NewGuestArgs::plain(&name))?;
+    let output = good(room, &name, Backend::Iodom)?;
+    ensure!(output.contains(&format!("{name} is up")), "no greeting");
+    let output = boot(room, &name, Backend::Iodom, "fail", None)?;
+    let end = outcome::end(&output);
+    ensure!(end == End::Exit(1), "the guest that was to fail ended with {end:?}");
+    ensure!(output.contains("guest: error: as asked"), "the error was not printed");
+    Ok(())
+}
+
+/// Takes the new guest out of the workspace again.
+struct Removed {
+    folder: PathBuf,
+    lock: PathBuf,
+    locked: Vec<u8>,
+}
+
+impl Drop for Removed {
+    fn drop(&mut self) {
+        // What is left behind would be seen in the checkout.
+        let _ = std::fs::remove_dir_all(&self.folder);
+        let _ = workspace::write(&self.lock, &self.locked);
+    }
+}
+
+fn conformance(room: &mut Room<'_>, cases: &str, backend: Backend, broken: Option<&str>) -> Result<conform::Matrix> {
+    let limit = room.limit().as_secs();
+    let args = ConformArgs::plain(cases, backend, broken, Some(room.shared.hv.clone()), limit);
+    let matrix = conform::run(&args, &room.shared.over)?;
+    room.keep_text(conform::terminal(&matrix));
+    Ok(matrix)
+}
+
+fn conforms(room: &mut Room<'_>, backend: Backend) -> Result<()> {
+    let matrix = conformance(room, "", backend, None)?;
+    let [passed, ..] = matrix.0[0].counts();
+    ensure!(matrix.failures() == 0, "{}", conform::terminal(&matrix));
+    ensure!(passed > 20, "only {passed} cases passed");
+    Ok(())
+}
+
+/// All cases.
+pub fn conform_linux(room: &mut Room<'_>) -> Result<()> {
+    conforms(room, Backend::Linux)
+}
+
+/// All cases.
+pub fn conform_iodom(room: &mut Room<'_>) -> Result<()> {
+    conforms(room, Backend::Iodom)
+}
+
+/// A case that is broken on purpose must be found, and no other.
+pub fn conform_broken(room: &mut Room<'_>) -> Result<()> {
+    const CASE: &str = "xenbus/write-read";
+    let sound = conformance(room, "xenbus/", Backend::Iodom, None)?;
+    let case = sound
+        .cases()
+        .into_iter()
+        .find(|&name| name == CASE)
+        .or_else(|| sound.cases().first().copied());
+    let case = case.context("there are no cases")?.to_owned();
+    let matrix = conformance(room, &case, Backend::Iodom, Some(&case))?;
+    ensure!(
+        matrix.failures() == 1,
+        "{case} was broken, and {} failed",
+        matrix.failures()
+    );
+    Ok(())
+}
+
+/// No path between guest and hypervisor is dearer than stock Xen's.
+pub fn costs(room: &mut Room<'_>) -> Result<()> {
+    let rows = guest_paths::compare(&xen::find()?, &room.shared.hv, &room.shared.over, true)?;
+    let table: BTreeMap<&str, (u64, u64)> = rows
+        .iter()
+        .map(|row| (row.name.as_str(), (row.xen, row.ours)))
+        .collect();
+    room.keep_text(format!("{table:#?}"));
+    let dearer: Vec<_> = table.iter().filter(|(_, (xen, ours))| ours > xen).collect();
+    ensure!(dearer.is_empty(), "dearer than stock Xen: {dearer:?}");
+    ensure!(table.len() > 15, "only {} paths were measured", table.len());
+    Ok(())
+}
