@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use super::stats::{Figure, figure};
 use super::systems::{Bench, System};
 use crate::dom0::initramfs::Additions;
-use crate::machine::guest::{Guest, Seen};
+use crate::machine::guest::Guest;
 use crate::run;
 use crate::workspace::{self, Scratch};
 use crate::{guest_program, progress};
@@ -58,30 +58,4 @@ pub fn kept_memory(bench: &Bench, system: System) -> Result<f64> {
         [total, free, own] => Ok((total - free - own) / 256.0),
         _ => bail!("{system:?} told its memory as {line:?}"),
     }
-}
-
-/// Instructions by path: what the kernels `bench-null` and `bench-guest` count, by name.
-pub fn micro(bench: &Bench, system: System) -> Result<Vec<(String, f64)>> {
-    let mut values = counted(bench, system, "bench-null")?;
-    values.extend(counted(bench, system, "bench-guest")?);
-    Ok(values)
-}
-
-fn counted(bench: &Bench, system: System, kernel: &str) -> Result<Vec<(String, f64)>> {
-    let scratch = Scratch::new()?;
-    let mut machine = bench.machine(system, &Additions::default(), scratch.path())?;
-    machine.kernel = Some((guest_program::kernel(kernel)?, String::new()));
-    machine.initrd = None;
-    machine.icount = true;
-    let guest = Guest::start(&machine)?;
-    let seen = guest.wait_for(LIMIT, |text| text.contains(" passed, ").then_some(()));
-    let text = guest.text();
-    if !matches!(seen, Seen::Found(())) {
-        bail!("{system:?}: the kernel did not come to its end: {text}");
-    }
-    let value = |line: &str| {
-        let (name, value) = line.strip_prefix("BENCH ")?.rsplit_once(' ')?;
-        Some((name.to_owned(), value.trim().parse().ok()?))
-    };
-    Ok(text.lines().filter_map(value).collect())
 }

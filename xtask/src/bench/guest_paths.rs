@@ -36,8 +36,8 @@ pub struct GuestPathsArgs {
 const LIMIT: Duration = Duration::from_secs(600);
 const GUEST: &str = "bench";
 
-/// A path and what it costs.
-type Costs = Vec<(String, u64)>;
+/// Each path and its instructions.
+pub type Costs = Vec<(String, u64)>;
 
 /// One row of the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,7 +76,7 @@ fn options(hv: &Path) -> RunArgs {
 }
 
 /// The guest in Dom0's place: everything but other domains.
-fn in_dom0s_place(hv: &Path, over: &Overrides) -> Result<Costs> {
+pub fn in_dom0s_place(hv: &Path, over: &Overrides) -> Result<Costs> {
     let scratch = Scratch::new()?;
     let args = RunArgs {
         mem: 1024,
@@ -129,7 +129,8 @@ fn costs(hv: &Path, over: &Overrides, alone: bool) -> Result<Costs> {
     Ok(all)
 }
 
-fn rows(xen: &Costs, ours: &Costs) -> Result<Vec<Row>> {
+/// Both hypervisors' costs side by side; an error where stock Xen lacks one.
+pub fn rows(xen: &Costs, ours: &Costs) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for (name, ours) in ours {
         let xen = xen.iter().find(|(other, _)| other == name);

@@ -200,15 +200,9 @@ fn measure_others(bench: &Bench, args: &BenchArgs, results: &mut Results) -> Res
         boot_time::kept_memory(bench, System::Xen)?,
         boot_time::kept_memory(bench, System::Paravane)?,
     ]);
-    let ours = boot_time::micro(bench, System::Paravane)?;
-    let xen = boot_time::micro(bench, System::Xen)?;
-    for (name, value) in ours {
-        let theirs = xen
-            .iter()
-            .find(|(other, _)| *other == name)
-            .map_or(f64::NAN, |(_, value)| *value);
-        results.micro.push((name, theirs, value));
-    }
+    let ours = guest_paths::in_dom0s_place(&bench.paravane, &bench.over)?;
+    let xen = guest_paths::in_dom0s_place(&bench.xen, &bench.over)?;
+    results.micro = guest_paths::rows(&xen, &ours)?;
     Ok(())
 }
 

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::guests;
 use super::loads::{LOADS, with_length};
 use super::stats::Figure;
+use super::{guest_paths, guests};
 
 /// One row: a load on all systems.
 #[derive(Clone, Debug)]
@@ -57,8 +57,8 @@ impl Row {
 pub struct Results {
     /// Loads.
     pub rows: Vec<Row>,
-    /// Name, stock Xen's and our instructions.
-    pub micro: Vec<(String, f64, f64)>,
+    /// Instructions by path.
+    pub micro: Vec<guest_paths::Row>,
     /// Guests.
     pub guests: Vec<guests::Row>,
     /// Seconds to init: stock Xen, ours.
@@ -150,8 +150,8 @@ pub fn others(results: &Results) -> String {
             xen.median, xen.spread, ours.median, ours.spread
         );
     }
-    for (name, xen, ours) in &results.micro {
-        let _ = writeln!(text, "| instructions: {name} | {xen} | {ours} |");
+    for row in &results.micro {
+        let _ = writeln!(text, "| instructions: {} | {} | {} |", row.name, row.xen, row.ours);
     }
     text
 }
