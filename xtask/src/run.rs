@@ -169,7 +169,9 @@ pub fn machine(args: &RunArgs, over: &Overrides, additions: &Additions, scratch:
         Some(_) => bail!("--exec needs the RAM disk that xtask makes; leave --initrd out"),
         None => {
             let file = scratch.join("initrd");
-            std::fs::write(&file, initramfs::build(&kernel, additions, over.tools_from.as_deref())?)?;
+            let guest = kernel::of_guest(over, &kernel)?;
+            let disk = initramfs::build(&kernel, &guest, additions, over.tools_from.as_deref())?;
+            std::fs::write(&file, disk)?;
             file
         }
     });

@@ -32,7 +32,7 @@ if [ -e /paravane/script ]; then
     # For guests: drivers, which the root disk does not have, the tools, and what the sample guest is made of.
     if [ -e /paravane/modules ]; then
         modprobe -a $(cat /paravane/modules)
-        modprobe brd rd_nr=1 rd_size=262144
+        modprobe brd rd_nr=4 rd_size=262144
         mount -t xenfs xen /proc/xen
         mkdir /mnt/run/tools
         for tool in xlr xenstored xenconsoled xenstore blkd; do [ ! -x /bin/$tool ] || cp /bin/$tool /mnt/run/tools; done

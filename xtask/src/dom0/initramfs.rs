@@ -28,9 +28,9 @@ pub struct Additions {
     pub cold: bool,
 }
 
-/// The RAM disk as bytes.
-pub fn build(kernel: &Kernel, additions: &Additions, given_tools: Option<&Path>) -> Result<Vec<u8>> {
-    let mut disk = workspace::read(&base(kernel, additions.tools)?)?;
+/// The RAM disk as bytes. `guest` is the sample guest's kernel.
+pub fn build(kernel: &Kernel, guest: &Kernel, additions: &Additions, given_tools: Option<&Path>) -> Result<Vec<u8>> {
+    let mut disk = workspace::read(&base(kernel, additions.tools.then_some(guest))?)?;
     let mut archive = Archive::new();
     if additions.tools {
         for tool in tools::find(given_tools)? {
@@ -39,7 +39,7 @@ pub fn build(kernel: &Kernel, additions: &Additions, given_tools: Option<&Path>)
     }
     archive.folder("paravane");
     if additions.tools && !additions.cold {
-        for (name, content) in sample::unpacked(kernel)? {
+        for (name, content) in sample::unpacked(guest)? {
             let path = name.trim_start_matches('/');
             archive.folders(path.rsplit_once('/').map_or(path, |(folder, _)| folder));
             archive.file(path, 0o600, &content);
@@ -62,8 +62,8 @@ pub fn build(kernel: &Kernel, additions: &Additions, given_tools: Option<&Path>)
     Ok(disk)
 }
 
-/// The archive that all runs with one kernel share, or all with tools.
-fn base(kernel: &Kernel, with_tools: bool) -> Result<PathBuf> {
+/// The archive that all runs with one kernel share, or all with tools and a guest of one kernel.
+fn base(kernel: &Kernel, guest: Option<&Kernel>) -> Result<PathBuf> {
     let busybox = setup::busybox()?;
     // Anything the archive is made of is part of its name.
     let mut key = INIT.to_vec();
@@ -72,10 +72,11 @@ fn base(kernel: &Kernel, with_tools: bool) -> Result<PathBuf> {
     key.extend(kernel.modules.iter().flat_map(|dir| dir.as_os_str().as_encoded_bytes()));
     key.extend(include_bytes!("initramfs.rs"));
     key.extend(include_bytes!("modules.rs"));
-    if with_tools {
+    if let Some(guest) = guest {
         key.extend(DAEMONS);
         key.extend(sample::key());
-        key.extend(workspace::read(&kernel.image)?);
+        key.extend(workspace::read(&guest.image)?);
+        key.extend(guest.modules.iter().flat_map(|dir| dir.as_os_str().as_encoded_bytes()));
     }
     let cached = workspace::cache("initramfs")?.join(payload::content_hash(&key));
     if cached.is_file() {
@@ -98,11 +99,11 @@ fn base(kernel: &Kernel, with_tools: bool) -> Result<PathBuf> {
     // busybox's mount tries these where no type is given; the kernel loads the module.
     archive.file("etc/filesystems", 0o644, b"ext4\n");
     let mut wanted = modules::DOM0.to_vec();
-    if with_tools {
+    if let Some(guest) = guest {
         wanted.extend(modules::TOOLS);
         archive.folders("etc/paravane");
         archive.file("etc/paravane/daemons", 0o644, DAEMONS);
-        sample::install(kernel, &mut archive)?;
+        sample::install(guest, &mut archive)?;
     }
     if let Some(dir) = &kernel.modules {
         modules::install(&modules::collect(dir, &wanted)?, &kernel.version, &mut archive);

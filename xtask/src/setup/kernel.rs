@@ -30,15 +30,26 @@ pub fn find(over: &Overrides) -> Result<Kernel> {
     }
 }
 
+/// The sample guest's: the one that was given for it, or Dom0's.
+pub fn of_guest(over: &Overrides, dom0: &Kernel) -> Result<Kernel> {
+    match &over.guest_kernel {
+        Some(file) => given(&checked(file, "--guest-kernel")?),
+        None => Ok(dom0.clone()),
+    }
+}
+
 fn given(image: &Path) -> Result<Kernel> {
     let version = payload::version(&workspace::read(image)?).unwrap_or_default();
-    let beside = image
-        .parent()
-        .and_then(Path::parent)
-        .map(|root| root.join("lib/modules").join(&version));
-    let modules = beside
+    // Debian 13 moved /lib below /usr, Debian 14 the image among its modules.
+    let around = |steps| image.ancestors().nth(steps).map(Path::to_path_buf);
+    let beside = around(2)
         .into_iter()
-        .chain([Path::new("/lib/modules").join(&version)])
+        .flat_map(|root| [root.join("usr/lib/modules"), root.join("lib/modules")]);
+    let modules = around(2)
+        .into_iter()
+        .chain(beside)
+        .chain([Path::new("/lib/modules").to_path_buf()])
+        .map(|dir| dir.join(&version))
         .find(|dir| !version.is_empty() && dir.join("kernel").is_dir());
     Ok(Kernel {
         image: image.to_path_buf(),

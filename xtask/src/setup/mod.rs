@@ -19,6 +19,9 @@ pub struct Overrides {
     /// Linux kernel for Dom0 (bzImage or vmlinux) in the place of Debian's
     #[arg(long, value_name = "FILE", global = true)]
     pub kernel: Option<PathBuf>,
+    /// Linux kernel for the sample guest in the place of Dom0's; its modules lie in ../lib/modules or ../usr/lib/modules
+    #[arg(long, value_name = "FILE", global = true)]
+    pub guest_kernel: Option<PathBuf>,
     /// Initial RAM disk for Dom0 in the place of the one xtask makes
     #[arg(long, value_name = "FILE", global = true)]
     pub initrd: Option<PathBuf>,

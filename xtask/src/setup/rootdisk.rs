@@ -1,4 +1,4 @@
-//! The disk that `bench` boots: Debian with the programs that make load, and Debian's own Xen tools to compare with.
+//! Debian's disk, for `bench` and for the tests of Debian's own tools: programs that make load, Xen's tools, libvirt.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,9 +9,11 @@ use super::{apt, program};
 use crate::progress::Step;
 use crate::{command, workspace};
 
-const PACKAGES: &str = "stress-ng,rt-tests,bash,xenstore-utils,xen-utils-common,iproute2,bridge-utils,kmod,udev,procps";
+const PACKAGES: &str = "stress-ng,rt-tests,bash,xenstore-utils,xen-utils-common,iproute2,bridge-utils,kmod,udev,procps,\
+    iputils-ping,socat,e2fsprogs,libvirt-daemon,libvirt-daemon-driver-xen,libvirt-clients";
 const ROOM_MIB: u64 = 400;
-const OTHERWISE: &str = "give a root disk with stress-ng, hackbench, bash and Debian's xen-utils by --root-disk FILE";
+const OTHERWISE: &str =
+    "give `bench` a root disk with stress-ng, hackbench, bash and Debian's xen-utils by --root-disk FILE";
 
 /// Debian's name for this machine's release.
 fn release() -> Result<String> {
@@ -24,7 +26,7 @@ fn release() -> Result<String> {
 /// The disk, made once.
 pub fn find() -> Result<PathBuf> {
     let dir = workspace::cache("bench")?;
-    let disk = dir.join("root-xen.img");
+    let disk = dir.join("root-tools.img");
     if disk.is_file() {
         return Ok(disk);
     }
@@ -32,7 +34,9 @@ pub fn find() -> Result<PathBuf> {
     program("mke2fs", "e2fsprogs", OTHERWISE)?;
     let step = Step::new("making a Debian root disk for the loads");
     // An older disk without all of these.
-    let _ = std::fs::remove_file(dir.join("root.img"));
+    for older in ["root.img", "root-xen.img"] {
+        let _ = std::fs::remove_file(dir.join(older));
+    }
     let archive = dir.join("root.tar");
     let root = dir.join("root");
     as_root("mmdebstrap", |line| {

@@ -10,11 +10,15 @@ use crate::dom0::initramfs::Additions;
 use crate::machine::Machine;
 use crate::machine::guest::Guest;
 use crate::run::{self, RunArgs};
-use crate::setup::Overrides;
+use crate::setup::{Overrides, rootdisk};
 use crate::workspace::{self, Scratch};
 
 /// A hang is what takes this many times the normal time.
 const HANG_FACTOR: u64 = 10;
+
+/// Drivers of Dom0 that Debian's disk, which has none of its own, needs for guests.
+const DEBIAN_MODULES: &str =
+    "xen_evtchn xen_gntdev xen_gntalloc xen_privcmd xen_blkback xen_netback bridge loop tun xenfs";
 
 /// What all tests share.
 #[derive(Debug)]
@@ -105,7 +109,11 @@ impl<'a> Room<'a> {
     pub fn exec(&mut self, command: &str) -> Result<(String, u8, Guest)> {
         let mark = run::fresh_mark();
         let machine = self.machine(Some((command.to_owned(), mark.clone())))?;
-        match run::command_in_dom0(&machine, &mark, self.limit, |_, _| {}) {
+        self.finish(&machine, &mark)
+    }
+
+    fn finish(&mut self, machine: &Machine, mark: &str) -> Result<(String, u8, Guest)> {
+        match run::command_in_dom0(machine, mark, self.limit, |_, _| {}) {
             Ok(finished) => {
                 self.keep(&finished.guest);
                 Ok((finished.output, finished.status, finished.guest))
@@ -115,6 +123,24 @@ impl<'a> Room<'a> {
                 Err(failed.error)
             }
         }
+    }
+
+    /// Boots Debian's disk and runs a command there, in bash: Debian's tools beside ours (`/run/tools`), the files added
+    /// here below `/paravane`. Gives its output, its status and the guest that is about to power off.
+    pub fn exec_on_debian(&mut self, command: &str) -> Result<(String, u8, Guest)> {
+        let mark = run::fresh_mark();
+        let script = format!(
+            "export PATH=/usr/bin:/bin:/usr/sbin:/sbin:/usr/lib/xen-4.17/bin HOME=/root\n\
+             ln -sfn /run /paravane\nprintf '\\n{mark} BEGIN\\n'\n(\n{command}\n) < /dev/null 2>&1\n\
+             printf '\\n{mark} END %d\\n' $?\nsync\n/run/busybox poweroff -f\n"
+        );
+        self.files.push(("script".to_owned(), script.into_bytes()));
+        self.files
+            .push(("modules".to_owned(), DEBIAN_MODULES.as_bytes().to_vec()));
+        self.args.tools = true;
+        let mut machine = self.machine(None)?;
+        machine.disk(&rootdisk::find()?, true);
+        self.finish(&machine, &mark)
     }
 
     /// Runs a command that must succeed and gives its output.

@@ -33,6 +33,9 @@ const SHARES: Script = script!("shares.sh");
 const DAEMONS: Script = script!("daemons.sh");
 const CONSOLES: Script = script!("consoles.sh");
 const ATTACHMENTS: Script = script!("attachments.sh");
+const DEBIAN: Script = script!("debian.sh");
+const SIDES: Script = script!("sides.sh");
+const VIRSH: Script = script!("virsh.sh");
 
 /// Scenarios of one boot, with their arguments.
 type Plan<'a> = &'a [(Script, &'a str)];
@@ -41,16 +44,31 @@ type Plan<'a> = &'a [(Script, &'a str)];
 fn play(room: &mut Room<'_>, plan: Plan<'_>) -> Result<()> {
     room.args.tools = true;
     room.args.mem = 2048;
+    room.add_file("domu", &guest_program::kernel("domu")?)?;
+    let command = stage(room, plan, "sh")?;
+    let (output, ..) = room.exec(&command)?;
+    judge(&output, plan.len())
+}
+
+/// The same on Debian's disk, with Debian's tools beside ours.
+fn play_on_debian(room: &mut Room<'_>, plan: Plan<'_>) -> Result<()> {
+    room.args.mem = 3072;
+    room.files.push(DEBIAN.into());
+    let command = stage(room, plan, "bash")?;
+    let (output, ..) = room.exec_on_debian(&command)?;
+    judge(&output, plan.len())
+}
+
+/// Puts the scenarios into Dom0 and gives the command that runs them.
+fn stage(room: &mut Room<'_>, plan: Plan<'_>, shell: &str) -> Result<String> {
     room.files.push(LIB.into());
     room.add_file("dom0-load", &guest_program::dom0_load()?)?;
-    room.add_file("domu", &guest_program::kernel("domu")?)?;
     let mut command = String::new();
     for (script, arguments) in plan {
         room.files.push((*script).into());
-        command += &format!("echo SCENARIO {0}; sh /paravane/{0} {arguments};", script.0);
+        command += &format!("echo SCENARIO {0}; {shell} /paravane/{0} {arguments};", script.0);
     }
-    let (output, ..) = room.exec(&format!("{command} true"))?;
-    judge(&output, plan.len())
+    Ok(format!("{command} true"))
 }
 
 /// Every scenario came to its last line, and no check failed.
@@ -125,6 +143,33 @@ pub fn smp_long(room: &mut Room<'_>) -> Result<()> {
 pub fn shares(room: &mut Room<'_>) -> Result<()> {
     room.args.icount = true;
     play(room, &[(SHARES, "3")])
+}
+
+/// A guest's life by Debian's libvirt.
+pub fn virsh(room: &mut Room<'_>) -> Result<()> {
+    play_on_debian(room, &[(VIRSH, "")])
+}
+
+/// The same with stock Xen below.
+pub fn virsh_peer(room: &mut Room<'_>) -> Result<()> {
+    room.args.hv = Some(setup::xen::find()?);
+    virsh(room)
+}
+
+/// Debian's toolstack and ours over Debian's store daemon, first with Debian's console daemon, then with ours.
+pub fn sides(room: &mut Room<'_>) -> Result<()> {
+    play_on_debian(room, &[(SIDES, "debian debian ours")])
+}
+
+/// Both over our store daemon, the console daemons in the other order.
+pub fn sides_ours(room: &mut Room<'_>) -> Result<()> {
+    play_on_debian(room, &[(SIDES, "ours ours debian")])
+}
+
+/// Both with stock Xen below.
+pub fn sides_peer(room: &mut Room<'_>) -> Result<()> {
+    room.args.hv = Some(setup::xen::find()?);
+    sides_ours(room)
 }
 
 #[cfg(test)]
