@@ -101,6 +101,8 @@ mod nr {
     pub(super) const X2APIC_FIRST: u32 = 0x800;
     pub(super) const X2APIC_LAST: u32 = 0x8ff;
     pub(super) const HYPERCALL_PAGE: u32 = crate::cpuid::HYPERCALL_MSR;
+    pub(super) const BNDCFGS: u32 = 0xd90;
+    pub(super) const XSS: u32 = 0xda0;
     pub(super) const EFER: u32 = 0xc000_0080;
     pub(super) const FS_BASE: u32 = 0xc000_0100;
     pub(super) const GS_BASE: u32 = 0xc000_0101;
@@ -114,6 +116,8 @@ mod nr {
     pub(super) const K8_VM_CR: u32 = 0xc001_0114;
     pub(super) const OSVW_LENGTH: u32 = 0xc001_0140;
     pub(super) const OSVW_STATUS: u32 = 0xc001_0141;
+    pub(super) const DR1_MASK: u32 = 0xc001_1019;
+    pub(super) const DR0_MASK: u32 = 0xc001_1027;
     pub(super) const AMD64_DE_CFG: u32 = 0xc001_1029;
 }
 
@@ -126,6 +130,8 @@ const FEATURE_CONTROL_LOCKED: u64 = 1;
 const MISC_ENABLE_VALUE: u64 = 1 << 0 | 1 << 11 | 1 << 12;
 /// rdcl_no eibrs skip_l1dfl ssb_no mds_no if_pschange_mc_no taa_no doitm sbdr_ssdp_no fbsdp_no psdp_no.
 const ARCH_CAPABILITIES_SHOWN: u64 = 1 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 8 | 1 << 12 | 1 << 13 | 1 << 14 | 1 << 15;
+/// A guest may have CPUID fault in its user space.
+const PLATFORM_INFO_CPUID_FAULTING: u64 = 1 << 31;
 /// The TSC counts at the P0 frequency.
 const HWCR_TSC_FREQ_SEL: u64 = 1 << 24;
 /// SVM is off, and cannot be turned on.
@@ -214,6 +220,41 @@ pub fn write(msr: u32, value: u64, viewer: &Viewer) -> Write {
         nr::TSC_AUX | nr::SPEC_CTRL | nr::X2APIC_FIRST..=nr::X2APIC_LAST => known,
         _ if is_performance_counter(msr) => known,
         _ => Write::Fault { known: false },
+    }
+}
+
+/// The registers whose values go with a vcpu that is saved, of which a vcpu here has [`SAVED_TSC_AUX`] alone: Xen's list
+/// (speculation control, CPUID faulting, bounds, XSS, and AMD's breakpoint masks besides).
+pub const SAVED: [u32; 9] = [
+    nr::SPEC_CTRL,
+    nr::MISC_FEATURES_ENABLES,
+    nr::BNDCFGS,
+    nr::XSS,
+    nr::TSC_AUX,
+    nr::DR0_MASK,
+    nr::DR1_MASK,
+    nr::DR1_MASK + 1,
+    nr::DR1_MASK + 2,
+];
+/// The one of [`SAVED`] that a vcpu here has.
+pub const SAVED_TSC_AUX: u32 = nr::TSC_AUX;
+
+/// May a saved vcpu have this value in one of its registers? Those that it has not here must be zero.
+pub fn may_restore(msr: u32, value: u64, tsc_aux: bool) -> bool {
+    match msr {
+        nr::TSC_AUX => value == 0 || (tsc_aux && value >> 32 == 0),
+        _ => value == 0 && SAVED.contains(&msr),
+    }
+}
+
+/// May a toolstack's policy for a domain have this value in a register? It may take bits away from what is shown, whose
+/// value of `IA32_ARCH_CAPABILITIES` on this machine is `capabilities`; what the domain is shown stays the machine's.
+/// CPUID faulting, which Xen lets all its guests ask for, may be named.
+pub fn policy_allows(msr: u32, value: u64, capabilities: u64) -> bool {
+    match msr {
+        nr::PLATFORM_INFO => value & !PLATFORM_INFO_CPUID_FAULTING == 0,
+        nr::ARCH_CAPABILITIES => value & !(capabilities & ARCH_CAPABILITIES_SHOWN) == 0,
+        _ => false,
     }
 }
 

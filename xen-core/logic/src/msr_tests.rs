@@ -110,3 +110,23 @@ fn barrier_passes_only_where_shown() {
     assert_eq!(write(0x49, 1, &with), Write::Machine(1));
     assert!(matches!(write(0x49, 1, &dom0()), Write::Fault { .. }));
 }
+
+#[test]
+fn what_is_saved_of_a_vcpu_is_taken_back_and_no_more() {
+    for msr in SAVED {
+        assert!(may_restore(msr, 0, true), "{msr:#x}");
+        assert_eq!(may_restore(msr, 7, true), msr == SAVED_TSC_AUX, "{msr:#x}");
+    }
+    assert!(!may_restore(SAVED_TSC_AUX, 7, false));
+    assert!(!may_restore(SAVED_TSC_AUX, 1 << 32, true));
+    assert!(!may_restore(0xc000_0080, 0, true), "EFER");
+}
+
+#[test]
+fn a_policy_only_takes_away() {
+    assert!(policy_allows(0xce, 1 << 31, 0) && policy_allows(0xce, 0, 0));
+    assert!(!policy_allows(0xce, 1 << 30, u64::MAX));
+    assert!(policy_allows(0x10a, 1, 1) && policy_allows(0x10a, 0, 0));
+    assert!(!policy_allows(0x10a, 1, 0) && !policy_allows(0x10a, 2, 2));
+    assert!(!policy_allows(0x1b, 0, u64::MAX));
+}

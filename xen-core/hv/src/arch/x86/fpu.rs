@@ -6,6 +6,7 @@ use core::arch::asm;
 use core::arch::x86_64::{__cpuid, __cpuid_count};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use xen_abi::Errno;
+use xen_logic::xstate;
 
 /// Every component the CPU has and we switch (XCR0); 0 where there is no XSAVE.
 static XCR0: AtomicU64 = AtomicU64::new(0);
@@ -60,6 +61,17 @@ pub fn xcr0_all() -> u64 {
 /// Bytes that a vcpu's save area needs.
 pub fn area_size() -> u64 {
     AREA_SIZE.load(Ordering::Relaxed)
+}
+
+/// Bytes of an area with these components, which the CPU has, not compacted.
+pub fn size_of(components: u64) -> usize {
+    (2..63)
+        .filter(|n| components & xcr0_all() & (1 << n) != 0)
+        .map(|n| {
+            let leaf = __cpuid_count(0xd, n);
+            leaf.ebx as usize + leaf.eax as usize
+        })
+        .fold(xstate::AREA_MIN, usize::max)
 }
 
 fn set_xcr0(value: u64) {
@@ -137,6 +149,35 @@ impl FpuArea {
         unsafe { to.as_mut_ptr().copy_from_nonoverlapping(self.area, LEGACY_SIZE) };
     }
 
+    /// The whole area, as `xsave` writes it; empty where the CPU has no XSAVE.
+    ///
+    /// # Safety
+    /// No CPU runs the vcpu or holds its state, as long as the answer is used.
+    pub unsafe fn extended(&self) -> &[u8] {
+        let len = if xcr0_all() == 0 { 0 } else { area_size() as usize };
+        // SAFETY: the area was allocated with that size, zeroed; the caller vouches that nobody writes to it.
+        unsafe { core::slice::from_raw_parts(self.area, len) }
+    }
+
+    /// Sets XCR0 and the whole area from what `xen_logic::xstate::read` took; what the area is short of is as after
+    /// reset.
+    ///
+    /// # Safety
+    /// No CPU runs the vcpu or holds its state.
+    pub unsafe fn set_extended(&self, xcr0: u64, from: &[u8]) {
+        const MXCSR: usize = 24;
+        let len = from.len().min(self.layout.size());
+        // SAFETY: the area has `layout.size()` bytes, 576 at least; the caller vouches that nobody else is at it. MXCSR
+        // is at offset 24 of it, aligned; bits that the CPU has not would make the load fault.
+        unsafe {
+            self.area.write_bytes(0, self.layout.size());
+            self.area.copy_from_nonoverlapping(from.as_ptr(), len);
+            let mxcsr = self.area.add(MXCSR).cast::<u32>();
+            mxcsr.write(mxcsr.read() & MXCSR_MASK.load(Ordering::Relaxed));
+        }
+        self.xcr0.store(xcr0, Ordering::Relaxed);
+    }
+
     /// XCR0 as the guest set it.
     pub fn xcr0(&self) -> u64 {
         self.xcr0.load(Ordering::Relaxed)
@@ -147,12 +188,7 @@ impl FpuArea {
     /// # Errors
     /// `EINVAL`.
     pub fn set_xcr0_live(&self, value: u64) -> Result<(), Errno> {
-        let (avx, zmm) = (value & 4 != 0, value & 0xe0);
-        let bad = value & !xcr0_all() != 0
-            || value & 1 == 0
-            || (avx && value & 2 == 0)
-            || (zmm != 0 && (zmm != 0xe0 || !avx));
-        if bad {
+        if !xstate::is_valid_xcr0(value, xcr0_all()) {
             return Err(Errno::EINVAL);
         }
         self.xcr0.store(value, Ordering::Relaxed);

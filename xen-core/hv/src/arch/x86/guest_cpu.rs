@@ -1,6 +1,7 @@
 //! The processor as a vcpu sees it, beyond its general registers: trap table, segments, debug registers, FPU.
 
 use super::fpu::{self, FpuArea};
+use super::guest_compat::CompatCallback;
 use super::segment;
 use crate::guest::access_ok;
 use core::arch::asm;
@@ -50,6 +51,10 @@ pub struct GuestCpu {
     pub ldt_base: AtomicU64,
     /// Descriptors in the LDT.
     pub ldt_entries: AtomicU32,
+    /// Where 32-bit `syscall` of its user space would enter the kernel.
+    pub syscall32: CompatCallback,
+    /// The same for `sysenter`.
+    pub sysenter: CompatCallback,
     /// FPU and extended state.
     pub fpu: FpuArea,
 }
@@ -89,6 +94,8 @@ impl GuestCpu {
             ldt_frames: [const { AtomicU64::new(u64::MAX) }; 16],
             ldt_base: AtomicU64::new(0),
             ldt_entries: AtomicU32::new(0),
+            syscall32: CompatCallback::new(),
+            sysenter: CompatCallback::new(),
             fpu: FpuArea::new()?,
         })
     }

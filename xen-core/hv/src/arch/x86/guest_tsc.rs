@@ -36,6 +36,11 @@ impl GuestCpu {
         self.load_tsc();
     }
 
+    /// Sets `TSC_AUX` of a vcpu that is loaded nowhere.
+    pub fn set_tsc_aux(&self, value: u32) {
+        self.tsc_aux.store(value as u64, Relaxed);
+    }
+
     /// Sets CR4 as the vcpu that runs here sees it; only TSD has an effect on the processor.
     pub fn set_cr4_live(&self, value: u64) {
         self.cr4.store(value, Relaxed);

@@ -3,6 +3,7 @@ pub mod entry;
 pub mod extable;
 pub mod fpu;
 pub mod gdt;
+pub mod guest_compat;
 pub mod guest_cpu;
 pub mod guest_tsc;
 pub mod idt;

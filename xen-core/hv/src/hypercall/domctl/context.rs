@@ -10,7 +10,7 @@ use xen_abi::*;
 use zerocopy::FromZeros;
 
 /// Stops a vcpu while `f` looks at it: no CPU runs it or holds its state.
-fn with_stopped<T>(v: &'static Vcpu, f: impl FnOnce() -> T) -> T {
+pub(super) fn with_stopped<T>(v: &'static Vcpu, f: impl FnOnce() -> T) -> T {
     sched::hold(v, Hold::CONTROL);
     sched::wait_stopped(v);
     context::unload_everywhere(v);
@@ -19,7 +19,7 @@ fn with_stopped<T>(v: &'static Vcpu, f: impl FnOnce() -> T) -> T {
     answer
 }
 
-fn vcpu(domain: &Domain, id: u32) -> Result<&'static Vcpu, Errno> {
+pub(super) fn vcpu(domain: &Domain, id: u32) -> Result<&'static Vcpu, Errno> {
     if id >= domain.max_vcpus() {
         return Err(Errno::EINVAL);
     }
@@ -77,27 +77,4 @@ pub(super) fn get(r: &mut Request) -> Result<(), Errno> {
     let mut found = vcpu_guest_context::new_zeroed();
     with_stopped(v, || domain::vcpu_describe(v, &mut found));
     GuestPtr::new(ask.ctxt).write_slice(core::slice::from_ref(&found))
-}
-
-/// The 32-bit callbacks and machine-check banks, of which a vcpu here has none.
-pub(super) fn get_ext(r: &mut Request) -> Result<(), Errno> {
-    let ask: xen_domctl_ext_vcpucontext = r.ask.payload();
-    let domain = r.domain()?;
-    vcpu(&domain, ask.vcpu)?;
-    let mut found = xen_domctl_ext_vcpucontext::new_zeroed();
-    found.vcpu = ask.vcpu;
-    found.size = size_of::<xen_domctl_ext_vcpucontext>() as u32;
-    r.ask.set_payload(&found);
-    Ok(())
-}
-
-/// Takes only what [`get_ext`] gives.
-pub(super) fn set_ext(r: &mut Request) -> Result<(), Errno> {
-    let ask: xen_domctl_ext_vcpucontext = r.ask.payload();
-    let domain = r.other()?;
-    vcpu(&domain, ask.vcpu)?;
-    if ask.syscall32_callback_eip != 0 || ask.sysenter_callback_eip != 0 {
-        return Err(Errno::EOPNOTSUPP);
-    }
-    Ok(())
 }

@@ -1,13 +1,14 @@
 //! What CPUID a domain is shown, as its toolstack reads and sets it.
 
 use super::Request;
-use crate::cpuid;
 use crate::guest::GuestPtr;
+use crate::{cpuid, trap};
 use xen_abi::*;
 use xen_logic::cpuid::Leaf;
 use xen_logic::cpuid::policy::{self, MAX_LEAVES, Restriction};
+use xen_logic::msr;
 
-/// Room that lists of MSRs are told to need. No MSR of a PV domain's can be chosen, so they stay empty.
+/// Room that lists of MSRs are told to need. No MSR of a PV domain's can be chosen, so those given out stay empty.
 pub(in crate::hypercall) const MAX_MSRS: u32 = 2;
 
 /// Writes the leaves that `leaf_of` shows to the guest's array of `room`; answers how many there are.
@@ -50,7 +51,7 @@ pub(super) fn get(r: &mut Request) -> Result<(), Errno> {
     })
 }
 
-/// Restricts the domain to what the list says. On an error the guest is told which leaf or MSR it was.
+/// Restricts the domain to what the list of leaves says; the registers named may not have more than they have here. On an error the guest is told which leaf or MSR it was.
 pub(super) fn set(r: &mut Request) -> Result<(), Errno> {
     let mut op: xen_domctl_cpu_policy = r.ask.payload();
     let domain = r.other()?;
@@ -75,12 +76,14 @@ pub(super) fn set(r: &mut Request) -> Result<(), Errno> {
             return Err(Errno::ERANGE);
         }
     }
-    if op.nr_msrs != 0 {
-        let msr: xen_msr_entry = GuestPtr::new(op.msrs).read()?;
-        op.err_msr = msr.idx;
-        r.ask.set_payload(&op);
-        GuestPtr::new(r.args[0]).write(&r.ask)?;
-        return Err(Errno::ERANGE);
+    for n in 0..op.nr_msrs {
+        let entry: xen_msr_entry = GuestPtr::new(op.msrs).at(n.into()).read()?;
+        if entry.flags != 0 || !msr::policy_allows(entry.idx, entry.val, trap::emulate::arch_capabilities()) {
+            op.err_msr = entry.idx;
+            r.ask.set_payload(&op);
+            GuestPtr::new(r.args[0]).write(&r.ask)?;
+            return Err(Errno::ERANGE);
+        }
     }
     domain.cpuid.restrict(restriction);
     r.ask.set_payload(&op);

@@ -6,6 +6,7 @@
 mod build;
 mod context;
 mod cpu_policy;
+mod extended;
 mod frames;
 mod info;
 mod life;
@@ -117,8 +118,12 @@ fn carry_out(r: &mut Request) -> Result<(), Stop> {
 
         XEN_DOMCTL_setvcpucontext => return context::set(r),
         XEN_DOMCTL_getvcpucontext => context::get(r)?,
-        XEN_DOMCTL_set_ext_vcpucontext => context::set_ext(r)?,
-        XEN_DOMCTL_get_ext_vcpucontext => context::get_ext(r)?,
+        XEN_DOMCTL_set_ext_vcpucontext => extended::set_ext(r)?,
+        XEN_DOMCTL_get_ext_vcpucontext => extended::get_ext(r)?,
+        XEN_DOMCTL_setvcpuextstate => extended::set_state(r)?,
+        XEN_DOMCTL_getvcpuextstate => extended::get_state(r)?,
+        XEN_DOMCTL_set_vcpu_msrs => return extended::set_msrs(r),
+        XEN_DOMCTL_get_vcpu_msrs => extended::get_msrs(r)?,
 
         XEN_DOMCTL_get_cpu_policy => cpu_policy::get(r)?,
         XEN_DOMCTL_set_cpu_policy => cpu_policy::set(r)?,
@@ -143,8 +148,6 @@ fn operation(cmd: u32) -> &'static str {
         XEN_DOMCTL_setdebugging => "setdebugging",
         XEN_DOMCTL_set_target => "set_target",
         XEN_DOMCTL_setvnumainfo => "setvnumainfo",
-        XEN_DOMCTL_setvcpuextstate | XEN_DOMCTL_getvcpuextstate => "vcpuextstate",
-        XEN_DOMCTL_get_vcpu_msrs | XEN_DOMCTL_set_vcpu_msrs => "vcpu_msrs",
         XEN_DOMCTL_get_device_group => "get_device_group",
         _ => "operation",
     }

@@ -4,7 +4,7 @@ use super::super::Outcome;
 use crate::domain::{Domain, Vcpu};
 use crate::event;
 use crate::guest::GuestPtr;
-use crate::mm::frame;
+use crate::mm::frame::{self, Mfn};
 use crate::mm::layout::{M2P_RO, M2P_RO_END};
 use crate::mm::m2p;
 use xen_abi as abi;
@@ -15,9 +15,9 @@ pub(super) fn maximum_ram_page() -> u64 {
     frame::limit().saturating_sub(1)
 }
 
-/// `maximum_gpfn`: the last guest frame number, as the guest itself says in its shared page.
+/// `maximum_gpfn`: the last guest frame number, as the guest itself says in its shared page; 0 where it says nothing yet.
 pub(super) fn maximum_gpfn(domain: &Domain) -> Outcome {
-    Ok(event::shared_max_pfn(domain).wrapping_sub(1))
+    Ok(event::shared_max_pfn(domain).saturating_sub(1))
 }
 
 /// `machphys_mapping`: where guests find the machine-to-physical table.
@@ -44,10 +44,11 @@ pub(super) fn machphys_mfn_list(cur: &Vcpu, at: u64) -> Outcome {
     let extents = (frame::limit() * 8).div_ceil(EXTENT);
     let count = extents.min(request.max_extents as u64);
     let list = GuestPtr::<u64>::new(request.extent_start);
+    let mut last = Mfn(0);
     for n in 0..count {
-        // As the interface has it, a gap is frame 0.
-        let mfn = m2p::share_extent(n * EXTENT).map_or(0, |mfn| mfn.0);
-        list.at(n).write(&mfn)?;
+        // Tools map every extent: a gap is answered with the one before, as on Xen.
+        last = m2p::share_extent(n * EXTENT).unwrap_or(last);
+        list.at(n).write(&last.0)?;
     }
     request.nr_extents = count as u32;
     argument.write(&request)?;

@@ -13,7 +13,7 @@ mod port;
 mod string_io;
 
 pub use memory::pte_write;
-pub use msr::fill_hypercall_page;
+pub use msr::{arch_capabilities, fill_hypercall_page};
 pub use port::DomainIo;
 
 use crate::arch::x86::regs::{UserRegs, rflags, vector};

@@ -164,6 +164,16 @@ fn machine() -> &'static Machine {
     })
 }
 
+/// The machine's `IA32_ARCH_CAPABILITIES`; 0 where there is none.
+pub fn arch_capabilities() -> u64 {
+    const ARCH_CAPABILITIES: u32 = 0x10a;
+    let shown = machine().arch_capabilities;
+    shown
+        .then(|| segment::rdmsr_safe(ARCH_CAPABILITIES))
+        .flatten()
+        .unwrap_or(0)
+}
+
 fn viewer(cur: &Vcpu) -> Viewer {
     let machine = machine();
     Viewer {
