@@ -1,8 +1,8 @@
 //! The frames of one domain, as a list through the frames' own entries.
 //!
 //! A frame is on the list from the moment the domain gets it until its last reference is gone, whoever holds that.
-//! Taking a domain apart goes through the list once: each frame that has been looked at moves to a second list, where
-//! it stays if others still hold references to it.
+//! Taking a domain apart goes through the list in passes: what has been looked at moves to a second list, from which
+//! the next pass starts again, and stays there if others still hold references to it.
 
 /// Frame numbers that no frame has: the end of a list.
 pub const NIL: u32 = u32::MAX;
@@ -65,20 +65,52 @@ impl PageList {
     pub fn remove(&mut self, links: &mut impl Links, frame: u32) {
         let (prev, next) = links.links(frame);
         if prev != NIL {
-            let (before, _) = links.links(prev);
-            links.set_links(prev, (before, next));
+            set_next(links, prev, next);
         } else if self.fresh == frame {
             self.fresh = next;
         } else {
             self.taken = next;
         }
-        if next != NIL {
-            let (_, after) = links.links(next);
-            links.set_links(next, (prev, after));
-        }
+        set_prev(links, next, prev);
     }
 
-    /// Takes up the next frame: each frame once.
+    /// Takes up the frames at the head, at most `most`, for as long as `plain` holds of them; how many. As
+    /// [`Self::take_up`], but the frames keep their order, and it costs a look at each.
+    pub fn pass_over<L: Links>(&mut self, links: &mut L, most: u32, mut plain: impl FnMut(u32) -> bool) -> u32 {
+        let (first, mut last, mut passed) = (self.fresh, NIL, 0);
+        while passed < most && self.fresh != NIL && plain(self.fresh) {
+            last = self.fresh;
+            (_, self.fresh) = links.links(last);
+            passed += 1;
+        }
+        if last != NIL {
+            set_prev(links, self.fresh, NIL);
+            set_next(links, last, self.taken);
+            set_prev(links, self.taken, last);
+            self.taken = first;
+        }
+        passed
+    }
+
+    /// Takes the frames at the head, at most `most`, off for good, for as long as `gone` says that they are no longer
+    /// the domain's; how many. What `gone` does to a frame must leave its links alone.
+    pub fn strip<L: Links>(&mut self, links: &mut L, most: u32, mut gone: impl FnMut(u32) -> bool) -> u32 {
+        let mut stripped = 0;
+        while stripped < most && self.fresh != NIL && gone(self.fresh) {
+            (_, self.fresh) = links.links(self.fresh);
+            stripped += 1;
+        }
+        set_prev(links, self.fresh, NIL);
+        stripped
+    }
+
+    /// Starts the next pass, when all frames have been taken up.
+    pub fn rewind(&mut self) {
+        debug_assert!(self.fresh == NIL, "a pass is not over");
+        self.fresh = core::mem::replace(&mut self.taken, NIL);
+    }
+
+    /// Takes up the next frame: each frame once in a pass.
     pub fn take_up(&mut self, links: &mut impl Links) -> Option<u32> {
         if self.fresh == NIL {
             return None;
@@ -92,11 +124,22 @@ impl PageList {
 
 fn push(head: &mut u32, links: &mut impl Links, frame: u32) {
     links.set_links(frame, (NIL, *head));
-    if *head != NIL {
-        let (_, next) = links.links(*head);
-        links.set_links(*head, (frame, next));
-    }
+    set_prev(links, *head, frame);
     *head = frame;
+}
+
+/// Tells a frame, if there is one, who comes before it.
+fn set_prev(links: &mut impl Links, frame: u32, prev: u32) {
+    if frame != NIL {
+        let (_, next) = links.links(frame);
+        links.set_links(frame, (prev, next));
+    }
+}
+
+/// Tells a frame who comes after it.
+fn set_next(links: &mut impl Links, frame: u32, next: u32) {
+    let (prev, _) = links.links(frame);
+    links.set_links(frame, (prev, next));
 }
 
 #[cfg(all(test, not(loom)))]
@@ -125,6 +168,10 @@ mod tests {
         Add(u32),
         Remove(u32),
         TakeUp,
+        /// At most so many, up to this frame.
+        PassOver(u32, u32),
+        Strip(u32, u32),
+        Rewind,
         Close,
     }
 
@@ -133,6 +180,9 @@ mod tests {
             8 => (0..FRAMES).prop_map(Op::Add),
             4 => (0..FRAMES).prop_map(Op::Remove),
             4 => Just(Op::TakeUp),
+            3 => (0..6u32, 0..FRAMES).prop_map(|(most, stop)| Op::PassOver(most, stop)),
+            2 => (0..6u32, 0..FRAMES).prop_map(|(most, stop)| Op::Strip(most, stop)),
+            3 => Just(Op::Rewind),
             1 => Just(Op::Close),
         ]
     }
@@ -171,6 +221,29 @@ mod tests {
                         }
                         None => prop_assert!(fresh.is_empty()),
                     },
+                    Op::PassOver(most, stop) => {
+                        let before = walk(list.fresh, &table);
+                        let passed = list.pass_over(&mut table, most, |frame| frame != stop) as usize;
+                        let expected = before.iter().take(most as usize).take_while(|frame| **frame != stop).count();
+                        prop_assert_eq!(passed, expected);
+                        for frame in &before[..passed] {
+                            fresh.remove(frame);
+                            taken.insert(*frame);
+                        }
+                    }
+                    Op::Strip(most, stop) => {
+                        let before = walk(list.fresh, &table);
+                        let stripped = list.strip(&mut table, most, |frame| frame != stop) as usize;
+                        let expected = before.iter().take(most as usize).take_while(|frame| **frame != stop).count();
+                        prop_assert_eq!(stripped, expected);
+                        for frame in &before[..stripped] {
+                            fresh.remove(frame);
+                        }
+                    }
+                    Op::Rewind if fresh.is_empty() => {
+                        list.rewind();
+                        core::mem::swap(&mut fresh, &mut taken);
+                    }
                     Op::Close => {
                         closed = true;
                         list.close();

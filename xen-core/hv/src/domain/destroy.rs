@@ -20,12 +20,13 @@ type Step = fn(&Domain) -> bool;
 
 /// What is taken from the domain, in this order: ports first, which send events into its pages; then what it holds of
 /// others and has lent; then what its vcpus hold of its memory; the memory last.
-const STEPS: [Step; 6] = [
+const STEPS: [Step; 7] = [
     grace_is_over,
     event::release,
     grant::release,
     irq::release,
     release_vcpus,
+    mm::drop_tables,
     mm::relinquish,
 ];
 

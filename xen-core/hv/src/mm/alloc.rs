@@ -238,6 +238,16 @@ pub fn free_pages(mfn: Mfn, order: u32) {
         .free(&mut FrameTable, mfn.0 as u32, order as u8, marks);
 }
 
+/// Gives back the frames from `start` to before `end`, which nobody has a reference to any more: translations to them may
+/// be cached until now.
+pub(super) fn free_run(start: u32, end: u32) {
+    let marks = Marks {
+        dirty: true,
+        epoch: flush::epoch_now(),
+    };
+    POOL.lock().buddy.add_region(&mut FrameTable, start, end, marks);
+}
+
 /// Takes 2^`order` frames that a domain is to get. Their contents are nobody else's, but at boot. Later, the caller holds
 /// no lock.
 pub(super) fn alloc_blank(order: u32, addr_bits: u32, whom: For) -> Option<Mfn> {

@@ -27,7 +27,7 @@ pub mod update;
 
 pub use frame::Mfn;
 pub use pages::{DomainMm, set_max_pages};
-pub use relinquish::relinquish;
+pub use relinquish::{drop_tables, relinquish};
 pub use root::set_base_pointers;
 
 /// Where the loader puts the image; `boot/start.s` says the same as `DELTA`.

@@ -204,6 +204,13 @@ pub fn free_stolen(mfn: Mfn, domain: &Domain) {
     alloc::free_pages(mfn, 0);
 }
 
+/// The domain's account is relieved of frames that were taken off its list and are free.
+pub(super) fn give_back(domain: &Domain, frames: u32) {
+    if frames != 0 {
+        uncharge(domain, &domain.mm.tot_pages, frames.into());
+    }
+}
+
 /// Takes a frame off the domain's list, and its owner away.
 fn unlist(info: &FrameInfo, domain: &Domain) {
     let mut list = domain.mm.list.lock();
