@@ -80,7 +80,7 @@ in_guest() {
     turn=$(($(cat /tmp/turn 2> /dev/null || echo 0) + 1))
     echo $turn > /tmp/turn
     # The marks are computed by the guest, so that the echo of the typed line does not hold them.
-    type_in "$name" "echo; echo BEG\$((1000 + $turn)); { $2; } 2>&1; echo; echo END\$((1000 + $turn)) \$?" || return
+    type_in "$name" "echo; echo BEG\$((1000 + $turn)); { $2; } 2>&1; status=\$?; echo; echo END\$((1000 + $turn)) \$status" || return
     until console_has "$name" "^END$((1000 + turn)) "; do
         [ "$(date +%s)" -lt $end ] || return 97
         sleep 0.1

@@ -1,5 +1,6 @@
 //! A kernel as the builder needs it: what its notes ask for, and the pages that are not zero.
 
+use alloc::borrow::Cow;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
@@ -142,7 +143,7 @@ impl<M: Mapped> Kernel<M> {
     }
 
     /// The stored form, to be written to a file: a header of whole pages, and the pages themselves.
-    pub fn to_stored(&self) -> (Vec<u8>, Vec<u8>) {
+    pub fn to_stored(&self) -> (Vec<u8>, Cow<'_, [u8]>) {
         let notes = &self.notes;
         let mut words = vec![
             MAGIC,
@@ -158,11 +159,14 @@ impl<M: Mapped> Kernel<M> {
         words.extend(self.runs.iter().flat_map(|run| [run.pfn, run.count]));
         let mut header: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
         header.resize(header.len().next_multiple_of(PAGE_SIZE), 0);
-        let mut pages = vec![0; self.pages_len() as usize];
-        match &self.pages {
-            Pages::Owned(owned) => pages.copy_from_slice(owned),
-            Pages::Mapped(file, offset) => file.read(*offset, &mut pages),
-        }
+        let pages = match &self.pages {
+            Pages::Owned(owned) => Cow::Borrowed(owned.as_slice()),
+            Pages::Mapped(file, offset) => {
+                let mut pages = vec![0; self.pages_len() as usize];
+                file.read(*offset, &mut pages);
+                Cow::Owned(pages)
+            }
+        };
         (header, pages)
     }
 

@@ -295,7 +295,7 @@ fn stored_kernels_come_back() {
         memory.write(0, bytes);
         Kernel::from_stored(memory)
     };
-    let whole = [header, pages].concat();
+    let whole = [&header[..], &pages].concat();
     let back = stored(&whole).unwrap();
     assert_eq!((back.notes(), back.end_pfn()), (kernel.notes(), kernel.end_pfn()));
     assert_eq!(back.runs(), kernel.runs());

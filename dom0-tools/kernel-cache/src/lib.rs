@@ -16,11 +16,11 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use privcmd::Mapping;
-use sha2::{Digest, Sha256};
 
 mod bzimage;
 mod image;
 mod unpack;
+mod xz;
 
 pub use bzimage::{BzImageError, Packing, find_payload};
 pub use image::{ImageError, Kernel, read_image};
@@ -216,7 +216,7 @@ fn open_stored(path: &Path) -> Option<Kernel> {
 }
 
 fn hash(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    blake3::hash(bytes).to_hex().to_string()
 }
 
 #[cfg(test)]

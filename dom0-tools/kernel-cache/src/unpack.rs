@@ -6,6 +6,7 @@ use std::io::Read;
 use domain_builder::bytes::{u16_at, u32_at};
 
 use crate::bzimage::Packing;
+use crate::xz;
 
 /// Largest kernel that is unpacked, in bytes: a few bytes must not become all of Dom0's memory.
 const MOST: usize = 1 << 30;
@@ -39,7 +40,7 @@ pub fn unpack(packing: Packing, data: &[u8], length: Option<u32>) -> Result<Vec<
     match packing {
         Packing::Plain => Ok(data.to_vec()),
         Packing::Gzip => gzip(data, most),
-        Packing::Xz => xz(data, most),
+        Packing::Xz => any_xz(data, most),
         Packing::Zstd => zstd(data, most),
         Packing::Lz4 => lz4(data, most),
     }
@@ -72,9 +73,12 @@ fn gzip(data: &[u8], most: usize) -> Result<Vec<u8>, UnpackError> {
     })
 }
 
-fn xz(data: &[u8], most: usize) -> Result<Vec<u8>, UnpackError> {
-    const LIMIT_KIB: usize = (WINDOW >> 10) + 1024;
-    let stream = lzma_rust2::XzReader::new_mem_limit(data, false, LIMIT_KIB as u32);
+fn any_xz(data: &[u8], most: usize) -> Result<Vec<u8>, UnpackError> {
+    const LIMIT_KIB: u32 = (WINDOW >> 10) as u32 + 1024;
+    if let Some(unpacked) = xz::unpack(data, most, LIMIT_KIB) {
+        return unpacked;
+    }
+    let stream = lzma_rust2::XzReader::new_mem_limit(data, false, LIMIT_KIB);
     read_all(stream, data.len(), most).map_err(|error| error.unwrap_or(UnpackError::Corrupt("xz")))
 }
 
@@ -87,7 +91,7 @@ fn zstd(data: &[u8], most: usize) -> Result<Vec<u8>, UnpackError> {
 }
 
 /// Reads a stream to its end; none in the place of an error where the stream itself has one.
-fn read_all(mut stream: impl Read, packed: usize, most: usize) -> Result<Vec<u8>, Option<UnpackError>> {
+pub(crate) fn read_all(mut stream: impl Read, packed: usize, most: usize) -> Result<Vec<u8>, Option<UnpackError>> {
     // Where the image states the length, all of it is here; pages that stay untouched cost nothing.
     let guess = if most < MOST { most } else { packed.saturating_mul(4) };
     let mut out = vec![0; guess.clamp(1, most.max(1))];
