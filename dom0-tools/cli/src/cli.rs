@@ -41,6 +41,14 @@ pub enum Command {
     Unpause(unpause::UnpauseArgs),
     /// Give a domain a new name
     Rename(rename::RenameArgs),
+    /// Write a domain to a file, and end it
+    Save(save::SaveArgs),
+    /// Make a domain from a file that save has written
+    Restore(restore::RestoreArgs),
+    /// Move a running domain to another host
+    Migrate(migrate::MigrateArgs),
+    /// Receive a domain that migrate sends
+    MigrateReceive(migrate_receive::MigrateReceiveArgs),
     /// Set the memory a domain shall have now (its balloon target)
     MemSet(mem_set::MemSetArgs),
     /// Set the most memory a domain may have

@@ -13,6 +13,7 @@ mod lookup;
 #[cfg(test)]
 mod manual;
 mod message;
+mod migrate;
 mod top;
 mod view;
 

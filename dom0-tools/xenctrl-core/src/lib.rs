@@ -1,4 +1,4 @@
-//! What a toolstack asks of the hypervisor, typed: [`Domains`], [`Memory`], [`Machine`], and what they speak of.
+//! What a toolstack asks of the hypervisor, typed: [`Domains`], [`Memory`], [`Machine`], [`Migration`], and what they speak of.
 //!
 //! Whatever is a [`Door`] to the hypervisor has them all. The crate needs an allocator and nothing else, so that the same calls build guests from Dom0's Linux (crate
 //! `xenctrl`, through privcmd) and from a kernel of our own (the guest `iodom`, by hypercalls). Numbers and structures
@@ -14,6 +14,7 @@ mod error;
 mod machine;
 mod mapped;
 mod memory;
+mod migration;
 
 pub use cpu_map::CpuMap;
 pub use domain::{CreateDomain, DomainInfo, Domains, EventStatus, SchedParams, ShutdownReason, VcpuInfo};
@@ -22,6 +23,7 @@ pub use error::{Error, Result};
 pub use machine::{Console, CpuPool, CpuTopology, Machine, NumaNode, PhysInfo, XenVersion};
 pub use mapped::Mapped;
 pub use memory::{Memory, PinLevel, Resource};
+pub use migration::{CpuPolicy, DirtyLog, Migration, TscInfo, VcpuPart};
 
 /// A domain's number.
 pub type DomId = u16;

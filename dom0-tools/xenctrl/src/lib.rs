@@ -13,9 +13,9 @@ pub use privcmd::Mapping;
 pub use xenctrl_core::*;
 
 /// All that the tools ask.
-pub trait Hypervisor: Domains + Memory<Mapping = Mapping> + Machine + Send + Sync {}
+pub trait Hypervisor: Domains + Memory<Mapping = Mapping> + Machine + Migration + Send + Sync {}
 
-impl<T: Domains + Memory<Mapping = Mapping> + Machine + Send + Sync> Hypervisor for T {}
+impl<T: Domains + Memory<Mapping = Mapping> + Machine + Migration + Send + Sync> Hypervisor for T {}
 
 /// An operation that failed at Linux's door or behind it.
 pub(crate) fn refusal(action: &'static str, domid: Option<DomId>, error: std::io::Error) -> Error {

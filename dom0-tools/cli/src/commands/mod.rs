@@ -19,12 +19,16 @@ pub mod init_dom0;
 pub mod list;
 pub mod mem_max;
 pub mod mem_set;
+pub mod migrate;
+pub mod migrate_receive;
 pub mod network_attach;
 pub mod network_detach;
 pub mod network_list;
 pub mod pause;
 pub mod reboot;
 pub mod rename;
+pub mod restore;
+pub mod save;
 pub mod sched;
 pub mod shutdown;
 pub mod supervise;
@@ -56,6 +60,10 @@ pub fn run(command: Command, context: &mut Context) -> Result<ExitCode> {
         Command::Pause(args) => pause::run(&args, context),
         Command::Unpause(args) => unpause::run(&args, context),
         Command::Rename(args) => rename::run(&args, context),
+        Command::Save(args) => save::run(&args, context),
+        Command::Restore(args) => restore::run(&args, context),
+        Command::Migrate(args) => migrate::run(&args, context),
+        Command::MigrateReceive(args) => migrate_receive::run(&args, context),
         Command::MemSet(args) => mem_set::run(&args, context),
         Command::MemMax(args) => mem_max::run(&args, context),
         Command::VcpuSet(args) => vcpu_set::run(&args, context),

@@ -11,6 +11,7 @@ use super::devices::disk::PreparedDisk;
 use super::devices::presence::Presence;
 use super::devices::vif::PreparedVif;
 use super::image::Image;
+use super::layout::Rings;
 use super::record::{BuildLock, Record, Stage, boot_id};
 use super::settle::settle;
 use super::teardown::{find, tear_down};
@@ -29,6 +30,9 @@ pub struct Request {
     /// Whether it stays paused.
     pub paused: bool,
 }
+
+/// Fills the memory of a domain that is empty, and sets its vcpus up; where its rings are.
+pub type Fill<'a> = &'a mut dyn FnMut(&dyn Hypervisor, DomId, &DomainConfig) -> Result<Rings>;
 
 /// A domain that was made.
 #[derive(Clone, Debug)]
@@ -49,17 +53,34 @@ pub fn create(tools: Tools<'_>, store: &mut Client, mut request: Request) -> Res
 
 /// As [`create`], for a caller who holds the domain's lock; it is free at the end.
 pub fn create_locked(tools: Tools<'_>, store: &mut Client, request: Request, lock: BuildLock) -> Result<Created> {
-    let result = make(tools, store, request);
+    let result = boot(tools, store, request);
     lock.release();
     result
 }
 
-fn make(tools: Tools<'_>, store: &mut Client, mut request: Request) -> Result<Created> {
+/// Makes a domain whose memory `fill` brings, from a saved one. On an error nothing of it is left.
+pub fn create_filled(tools: Tools<'_>, store: &mut Client, mut request: Request, fill: Fill<'_>) -> Result<Created> {
+    let uuid = settle(&mut request.config)?;
+    let lock = tools.records.wait_for_lock(uuid)?;
+    let result = make(tools, store, request, fill);
+    lock.release();
+    result
+}
+
+fn boot(tools: Tools<'_>, store: &mut Client, request: Request) -> Result<Created> {
+    let image = Image::load(&request.config.boot, tools.kernels)?;
+    make(tools, store, request, &mut |hypervisor, domid, config| {
+        image
+            .place(hypervisor, domid, config)
+            .context("the guest cannot be built")
+    })
+}
+
+fn make(tools: Tools<'_>, store: &mut Client, mut request: Request, fill: Fill<'_>) -> Result<Created> {
     let uuid = settle(&mut request.config)?;
     if find(tools.hypervisor, uuid)?.is_some() {
         bail!("there is a domain with UUID {uuid} already; leave uuid= out, or destroy that one");
     }
-    let image = Image::load(&request.config.boot, tools.kernels)?;
     check_memory(tools.hypervisor, &request.config)?;
     let record = Record {
         uuid,
@@ -72,7 +93,7 @@ fn make(tools: Tools<'_>, store: &mut Client, mut request: Request) -> Result<Cr
     };
     tools.records.save(&record)?;
     let mut creation = Creation { tools, store, record };
-    match creation.run(&image, request.paused) {
+    match creation.run(fill, request.paused) {
         Ok(domid) => Ok(Created { domid, uuid }),
         Err(error) => {
             let domid = creation.record.domid;
@@ -107,13 +128,11 @@ struct Creation<'a> {
 }
 
 impl Creation<'_> {
-    fn run(&mut self, image: &Image, paused: bool) -> Result<DomId> {
+    fn run(&mut self, fill: Fill<'_>, paused: bool) -> Result<DomId> {
         let hypervisor = self.tools.hypervisor;
         let domid = self.make_empty()?;
         let (disks, vifs) = self.announce(domid)?;
-        let rings = image
-            .place(hypervisor, domid, &self.record.config)
-            .context("the guest cannot be built")?;
+        let rings = fill(hypervisor, domid, &self.record.config)?;
         message::detail(format_args!("domain {domid} has its memory"));
         self.introduce(domid, &rings)?;
         self.finish_devices(disks, vifs)?;

@@ -19,7 +19,7 @@ pub mod tune;
 pub mod watch_end;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::path::Path;
 use std::time::Duration;

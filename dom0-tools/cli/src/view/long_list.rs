@@ -25,7 +25,11 @@ pub fn configurations(context: &mut Context, list: &[Domain]) -> Result<Vec<Valu
         .collect()
 }
 
-fn configuration(control: &dyn Hypervisor, store: &mut Client, domain: &Domain) -> Result<Value> {
+/// One domain's configuration.
+///
+/// # Errors
+/// As [`configurations`].
+pub fn configuration(control: &dyn Hypervisor, store: &mut Client, domain: &Domain) -> Result<Value> {
     let domid = domain.info.domid;
     let mut config = written_down(domain);
     let creation = section(&mut config, "c_info");

@@ -3,6 +3,7 @@
 mod domain;
 mod machine;
 mod memory;
+mod migration;
 
 use alloc::vec::Vec;
 

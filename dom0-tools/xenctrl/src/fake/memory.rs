@@ -84,14 +84,14 @@ impl Memory for Fake {
             let is_own = |mfn| state.owner(mfn) == Some(domid);
             tables::check(memory, &is_own, roots)?;
             let domain = state.domains.get_mut(&domid).ok_or_else(|| refused(Errno::ESRCH))?;
-            domain.pinned.extend(roots.iter().map(|(_, mfn)| *mfn));
+            domain.pinned.extend(roots.iter().map(|(level, mfn)| (*mfn, *level)));
             Ok(())
         })
     }
 
     fn unpin_tables(&self, domid: DomId, mfns: &[u64]) -> Result<()> {
         self.on_domain("unpin page tables", domid, |domain| {
-            if mfns.iter().all(|mfn| domain.pinned.remove(mfn)) {
+            if mfns.iter().all(|mfn| domain.pinned.remove(mfn).is_some()) {
                 Ok(())
             } else {
                 Err(refused(Errno::EINVAL))

@@ -6,6 +6,7 @@
 mod domain;
 mod machine;
 mod memory;
+mod migration;
 mod tables;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,7 +18,7 @@ use privcmd::{DomId, Mapping, PAGE_SIZE, Port};
 use xen_abi::{Errno, vcpu_guest_context};
 
 use crate::CpuMap;
-use crate::{DomainInfo, EventStatus, SchedParams};
+use crate::{CpuPolicy, DomainInfo, EventStatus, PinLevel, SchedParams, TscInfo};
 use crate::{Result, refusal};
 
 /// The fake. All its state is behind a lock, so that it can be shared as the real one is.
@@ -36,7 +37,13 @@ pub(crate) struct FakeDomain {
     p2m: BTreeMap<u64, u64>,
     contexts: BTreeMap<u32, Box<vcpu_guest_context>>,
     ports: Vec<EventStatus>,
-    pinned: BTreeSet<u64>,
+    /// Level of each pinned table.
+    pinned: BTreeMap<u64, PinLevel>,
+    parts: BTreeMap<(u32, u8), Vec<u8>>,
+    tsc: TscInfo,
+    policy: CpuPolicy,
+    logs_dirty: bool,
+    dirty: BTreeSet<u64>,
     grant_frames: Vec<u64>,
     max_grant_frames: u32,
     affinity: BTreeMap<u32, (CpuMap, CpuMap)>,
@@ -195,7 +202,12 @@ impl FakeDomain {
             p2m: BTreeMap::new(),
             contexts: BTreeMap::new(),
             ports: Vec::new(),
-            pinned: BTreeSet::new(),
+            pinned: BTreeMap::new(),
+            parts: BTreeMap::new(),
+            tsc: TscInfo::default(),
+            policy: CpuPolicy::default(),
+            logs_dirty: false,
+            dirty: BTreeSet::new(),
             grant_frames: Vec::new(),
             max_grant_frames: 64,
             affinity: BTreeMap::new(),

@@ -29,6 +29,15 @@ struct Walk<'a> {
 
 /// Checks tables to be pinned, and all below them.
 pub(super) fn check(memory: &File, is_own: &dyn Fn(u64) -> bool, roots: &[(PinLevel, u64)]) -> io::Result<()> {
+    levels(memory, is_own, roots).map(drop)
+}
+
+/// The same; the level of each table.
+pub(super) fn levels(
+    memory: &File,
+    is_own: &dyn Fn(u64) -> bool,
+    roots: &[(PinLevel, u64)],
+) -> io::Result<BTreeMap<u64, u32>> {
     let mut walk = Walk {
         memory,
         is_own,
@@ -47,7 +56,7 @@ pub(super) fn check(memory: &File, is_own: &dyn Fn(u64) -> bool, roots: &[(PinLe
     if walk.writable.iter().any(|mfn| walk.levels.contains_key(mfn)) {
         return Err(refused(Errno::EINVAL));
     }
-    Ok(())
+    Ok(walk.levels)
 }
 
 impl Walk<'_> {

@@ -36,6 +36,7 @@ const ATTACHMENTS: Script = script!("attachments.sh");
 const DEBIAN: Script = script!("debian.sh");
 const SIDES: Script = script!("sides.sh");
 const VIRSH: Script = script!("virsh.sh");
+const SAVE: Script = script!("save.sh");
 
 /// Scenarios of one boot, with their arguments.
 type Plan<'a> = &'a [(Script, &'a str)];
@@ -122,6 +123,17 @@ pub fn cycles(room: &mut Room<'_>) -> Result<()> {
 /// For long.
 pub fn cycles_long(room: &mut Room<'_>) -> Result<()> {
     play(room, &[(CYCLES, "200 5")])
+}
+
+/// A guest that is saved and restored, and broken images.
+pub fn save(room: &mut Room<'_>) -> Result<()> {
+    play(room, &[(SAVE, "")])
+}
+
+/// The same with stock Xen below.
+pub fn save_peer(room: &mut Room<'_>) -> Result<()> {
+    room.args.hv = Some(setup::xen::find()?);
+    play(room, &[(SAVE, "")])
 }
 
 /// What guests may do to the console daemon.

@@ -354,6 +354,20 @@ pub const ALL: &[Case] = &[
         "noisy, hostile and dying guests at the console daemon; its death loses no word",
         guests::consoles,
     ),
+    long(case(
+        "guests-save",
+        1,
+        200,
+        "a Linux guest is saved and restored with all it has; broken images leave nothing",
+        guests::save,
+    )),
+    long(case(
+        "guests-save-peer",
+        1,
+        300,
+        "the same on stock Xen",
+        guests::save_peer,
+    )),
     case(
         "guests-smp",
         2,

@@ -1,0 +1,81 @@
+//! The destination's side of a migration: the domain is made under another name, and gets its own, and runs, when the
+//! source has let go of it.
+
+use anyhow::{Context, Result};
+use migration_stream::Source;
+use migration_stream::handshake::Message;
+use xenstore_client::{Client, Store};
+
+use super::image;
+use super::progress::Progress;
+use super::transport::Transport;
+use crate::life::Tools;
+use crate::life::create::{Created, Request};
+use crate::life::layout::{domain_path, vm_path};
+use crate::life::teardown::tear_down;
+use crate::{failure, message};
+
+/// What the new domain is called until it is ours.
+const SUFFIX: &str = "--incoming";
+
+/// Receives one domain; its name.
+pub fn receive(
+    tools: Tools<'_>,
+    store: &mut Client,
+    transport: &mut Transport,
+    paused: bool,
+    progress: &mut Progress,
+) -> Result<String> {
+    Message::Banner.send(&mut &transport.to)?;
+    let mut from = Source::new(std::io::BufReader::with_capacity(1 << 20, &transport.from));
+    let (mut config, _) = image::read_configuration(&mut from)?;
+    let name = config.name.clone();
+    config.name = format!("{name}{SUFFIX}");
+    let request = Request {
+        config,
+        source: "incoming migration stream".into(),
+        paused: true,
+    };
+    let created = image::restore(tools, store, request, &mut from, progress)?;
+    let handed = Message::Ready
+        .send(&mut &transport.to)
+        .and_then(|()| Message::Go.expect(&mut from));
+    if let Err(error) = handed {
+        take_away(tools, store, &created);
+        return Err(error).context("the other host has not let go of the domain; it is not kept here");
+    }
+    let started = start(tools, store, &created, &name, paused);
+    Message::Report.send(&mut &transport.to)?;
+    let byte = [u8::from(started.is_err())];
+    std::io::Write::write_all(&mut &transport.to, &byte)?;
+    if let Err(error) = started {
+        take_away(tools, store, &created);
+        // The source may have it again.
+        Message::Go.send(&mut &transport.to)?;
+        return Err(error.context("the domain cannot be started"));
+    }
+    Ok(name)
+}
+
+fn start(tools: Tools<'_>, store: &mut Client, created: &Created, name: &str, paused: bool) -> Result<()> {
+    store.transaction(|store| {
+        store.write(&format!("{}/name", domain_path(created.domid)), name)?;
+        store.write(&format!("{}/name", vm_path(created.uuid)), name)
+    })?;
+    if let Some(mut record) = tools.records.load(created.uuid)? {
+        name.clone_into(&mut record.config.name);
+        tools.records.save(&record)?;
+    }
+    if !paused {
+        tools.hypervisor.unpause_domain(created.domid)?;
+    }
+    Ok(())
+}
+
+fn take_away(tools: Tools<'_>, store: &mut Client, created: &Created) {
+    let gone =
+        tear_down(tools, store, created.uuid, Some(created.domid)).and_then(|()| tools.records.remove(created.uuid));
+    if let Err(error) = gone {
+        message::warn(failure::text(&error));
+    }
+}
