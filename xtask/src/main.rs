@@ -13,6 +13,7 @@ mod image;
 mod iso;
 mod lint;
 mod machine;
+mod parity;
 mod prepush;
 mod progress;
 mod run;
@@ -75,6 +76,12 @@ enum Sub {
   cargo xtask conform block --backend iodom      the block cases against the driver domain in Rust
   cargo xtask conform --broken block/flush       this case must be found failing")]
     Conform(conform::ConformArgs),
+    /// Run Debian's own Xen tools on stock Xen and on Paravane and compare what they print; writes docs/parity.md
+    #[command(after_help = "Examples:
+  cargo xtask parity                 all areas; what stock Xen answered is kept for the next time
+  cargo xtask parity life memory     these areas
+  cargo xtask parity --reuse         only what has changed since the last run")]
+    Parity(parity::ParityArgs),
     /// Make a guest of your own from a template
     #[command(after_help = "Examples:
   cargo xtask new-guest probe    then: cargo xtask guest probe")]
@@ -135,6 +142,7 @@ fn main() -> ExitCode {
         Sub::Build => image::report().map(|()| ExitCode::SUCCESS),
         Sub::Guest(args) => guest::guest(&args, over),
         Sub::Conform(args) => conform::conform(&args, over),
+        Sub::Parity(args) => parity::parity(&args, over),
         Sub::NewGuest(args) => guest::new_guest(&args),
         Sub::Gdb(args) => gdb::gdb(&args),
         Sub::Lint => lint::lint().map(|()| ExitCode::SUCCESS),

@@ -3,7 +3,7 @@
 mod boot_time;
 mod density;
 pub mod guest_paths;
-mod guests;
+pub mod guests;
 mod loads;
 mod report;
 mod stats;

@@ -43,10 +43,11 @@ pub fn run(name: &str, long: bool, hv: Option<&Path>, over: &Overrides) -> Resul
     // What all of them need is made once, before the first.
     setup::qemu(over)?;
     kernel::find(over)?;
-    if waiting
-        .iter()
-        .any(|case| ["guest", "conform"].iter().any(|word| case.name.starts_with(word)))
-    {
+    if waiting.iter().any(|case| {
+        ["guest", "conform", "parity"]
+            .iter()
+            .any(|word| case.name.starts_with(word))
+    }) {
         tools::find(over.tools_from.as_deref())?;
     }
     let hv = match hv {

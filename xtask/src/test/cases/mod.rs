@@ -6,6 +6,7 @@ pub mod guests;
 mod kernels;
 mod life;
 mod loads;
+mod parity;
 mod rust_guests;
 mod sizes;
 
@@ -424,6 +425,14 @@ pub const ALL: &[Case] = &[
         "the same with stock Xen below",
         guests::virsh_peer,
     )),
+    long(case(
+        "parity",
+        2,
+        240,
+        "Debian's own tools print on both hypervisors the same: events and xenstore",
+        parity::short,
+    )),
+    long(case("parity-long", 2, 2400, "the same, all areas", parity::long)),
     case("bad-no-module", 1, 3, "no kernel: one clear line", bad_input::no_module),
     case(
         "bad-not-elf",

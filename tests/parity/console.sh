@@ -1,0 +1,25 @@
+# Consoles: attached, typed into, logged.
+. /run/parity-lib.sh console
+small s1 'extra = "talk"'
+linux g1
+cd $here/cfg
+step 'xl create s1.cfg'
+await 'console_has s1 "line 2"'
+step 'console_of s1 | head -n 3'
+step '(sleep 4; printf "\035") | script -qc "xl console s1" /dev/null | tr -d "\r" | grep -ac "^line" | awk "{ print (\$1 > 0) }"'
+step 'xl console nobody'
+step 'xl console -n 7 s1 < /dev/null'
+step 'xl console -t vnc s1'
+step 'xl console -t serial s1'
+step 'xenstore-ls $(at s1)/console | sed "s/\"[0-9]*\"/N/; s/pts.[0-9]*/pts/"'
+step 'xl destroy s1'
+step 'xl create g1.cfg'
+await 'boots g1'
+step '(sleep 2; echo "echo via-\$((40 + 2))"; sleep 6; printf "\035") | script -qc "xl console g1" /dev/null | tr -d "\r" | grep -a "^via-42"'
+step 'in_guest g1 "cat /proc/cmdline"'
+step 'in_guest g1 "cat /sys/hypervisor/type; cat /sys/hypervisor/uuid" | sed "s/[0-9a-f]\{8\}-.*/UUID/"'
+step 'xl sysrq g1 h'
+await 'console_has g1 "sysrq: HELP"'
+step 'xl destroy g1'
+step '(sleep 20; printf "\035") | script -qc "xl create -c s1.cfg" /dev/null | tr -d "\r" | grep -a -m 3 "^DOMU\|^line"'
+step 'xl destroy s1'

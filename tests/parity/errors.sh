@@ -1,0 +1,40 @@
+# Errors: what is wrong is refused alike.
+. /run/parity-lib.sh errors
+small s1
+cd $here/cfg
+step 'xl nonsense'
+for command in destroy pause unpause shutdown uptime domname vcpu-list block-list network-list console; do
+    step "xl $command 99"
+done
+step 'xl destroy nobody'
+step 'xl domid nobody'
+step 'xl destroy Domain-0'
+step 'xl pause 32752'
+step 'xl vcpu-pin nobody 0 0'
+step 'xl create absent.cfg'
+step 'printf "name = \"x\"\nmemory = 16\n" > bad.cfg; xl create bad.cfg'
+step 'printf "kernel = \"/run/domu\"\nmemory = 16\n" > bad.cfg; xl create bad.cfg'
+step 'xl create s1.cfg kernel=\"/run/absent\"'
+step 'xl create s1.cfg kernel=\"/run/initrd\"'
+step 'xl create s1.cfg ramdisk=\"/run/absent\"'
+step 'xl create s1.cfg vcpus=0; xl destroy s1'
+step 'xl create s1.cfg vcpus=200; xl destroy s1'
+step 'xl create s1.cfg memory=1'
+step 'xl create s1.cfg type=\"hvm\"'
+step 'xl create s1.cfg type=\"pvh\"'
+step 'xl create s1.cfg pool=\"nowhere\"'
+step 'xl create s1.cfg cpus=\"9\"; xl destroy s1'
+step 'xl create s1.cfg "disk=[\"phy:/dev/absent,xvda,w\"]"'
+step 'xl create s1.cfg "cpuid=\"nonsense\""; xl destroy s1'
+step 'xl create s1.cfg nonsense=1; xl destroy s1'
+step 'xl create s1.cfg tsc_mode=\"always_emulate\"; xl destroy s1'
+step 'xl create s1.cfg max_grant_frames=1; xl destroy s1'
+step 'xl create s1.cfg max_grant_frames=100000'
+step 'xl create s1.cfg max_grant_version=1; xl destroy s1'
+step 'xl create s1.cfg max_event_channels=4; xl destroy s1'
+step 'xl create s1.cfg "ioports=[\"2f8-2ff\"]"; xl destroy s1'
+step 'xl create s1.cfg "irqs=[999999]"; xl destroy s1'
+step 'xl create s1.cfg "iomem=[\"fed00,1\"]"; xl destroy s1'
+step 'xl create s1.cfg e820_host=1; xl destroy s1'
+step 'xl create s1.cfg "pci=[\"00:1f.0\"]"; xl destroy s1'
+step 'xl list'
