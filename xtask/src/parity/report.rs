@@ -24,11 +24,12 @@ impl Row {
         let steps = (0..count).map(|at| {
             let (left, right) = (xen.get(at).unwrap_or(&lost), ours.get(at).unwrap_or(&lost));
             let command = xen.get(at).or(ours.get(at)).map(|step| step.command.clone());
-            // Neither came to its end: that says nothing of their likeness.
-            let verdict = if left.status.is_none() && right.status.is_none() {
-                Verdict::Different(vec!["-neither came to its end".to_owned()])
-            } else {
-                rules.compare(area, left, right)
+            // No reason explains a command that did not come to its end.
+            let verdict = match (left.status, right.status) {
+                (Some(_), Some(_)) => rules.compare(area, left, right),
+                (None, None) => Verdict::Different(vec!["neither came to its end".to_owned()]),
+                (None, _) => Verdict::Different(vec!["-did not come to its end".to_owned()]),
+                (_, None) => Verdict::Different(vec!["+did not come to its end".to_owned()]),
             };
             (command.unwrap_or_default(), verdict)
         });
@@ -227,7 +228,7 @@ mod tests {
     fn what_one_of_them_lacks_differs() {
         let matrix = matrix(&[step("one", "x")]);
         assert!(!matrix.holds());
-        assert!(terminal(&matrix).contains("+status none"));
+        assert!(terminal(&matrix).contains("+did not come to its end"));
         let empty = Matrix {
             rows: vec![Row {
                 area: "a".to_owned(),

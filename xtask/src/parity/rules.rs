@@ -62,10 +62,7 @@ impl Normal {
     /// A step's output and status as they are compared.
     fn of(&self, step: &Step) -> Vec<String> {
         let mut lines: Vec<String> = step.lines.iter().filter_map(|line| self.apply(line)).collect();
-        lines.push(match step.status {
-            Some(status) => format!("status {status}"),
-            None => "status none: the boot ended here".to_owned(),
-        });
+        lines.extend(step.status.map(|status| format!("status {status}")));
         lines
     }
 }
