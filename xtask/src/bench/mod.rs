@@ -246,6 +246,10 @@ pub fn bench(args: &BenchArgs, over: &Overrides) -> Result<ExitCode> {
     if args.guests {
         let rows = guests::measure(&bench, args.guest_rounds)?;
         println!("{}", guests::table(&rows));
+        write_page(
+            "benchmarks-guests.md",
+            &report::guests_page(&results.surroundings, &rows),
+        )?;
         let holds = rows.iter().all(guests::Row::holds);
         return Ok(if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
@@ -260,14 +264,15 @@ pub fn bench(args: &BenchArgs, over: &Overrides) -> Result<ExitCode> {
     println!("{}", report::others(&results));
     if !args.no_loads {
         // What stands is kept, whatever becomes of the guests.
-        write_page(&results)?;
+        write_page("benchmarks.md", &report::page(&results))?;
     }
     results.guests = guests::measure(&bench, args.guest_rounds)?;
     println!("{}", guests::table(&results.guests));
     if args.no_loads {
         return Ok(ExitCode::SUCCESS);
     }
-    write_page(&results)?;
+    let page = report::guests_page(&results.surroundings, &results.guests);
+    write_page("benchmarks-guests.md", &page)?;
     let worse = dearer(&results);
     if worse.is_empty() {
         return Ok(ExitCode::SUCCESS);
@@ -276,9 +281,9 @@ pub fn bench(args: &BenchArgs, over: &Overrides) -> Result<ExitCode> {
     Ok(ExitCode::FAILURE)
 }
 
-fn write_page(results: &Results) -> Result<()> {
-    let page = workspace::root().join("docs/benchmarks.md");
-    workspace::write(&page, report::page(results).as_bytes()).context("the benchmarks' page")?;
+fn write_page(name: &str, text: &str) -> Result<()> {
+    let page = workspace::root().join("docs").join(name);
+    workspace::write(&page, text.as_bytes()).context("the benchmarks' page")?;
     note(format!("written to {}", page.display()));
     Ok(())
 }

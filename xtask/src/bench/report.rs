@@ -59,7 +59,7 @@ pub struct Results {
     pub rows: Vec<Row>,
     /// Instructions by path.
     pub micro: Vec<guest_paths::Row>,
-    /// Guests.
+    /// Guests, which have a page of their own.
     pub guests: Vec<guests::Row>,
     /// Seconds to init: stock Xen, ours.
     pub boot: Option<[Figure; 2]>,
@@ -171,10 +171,13 @@ pub fn page(results: &Results) -> String {
     );
     let _ = writeln!(text, "{}", counters_table(&results.rows));
     let _ = writeln!(text, "## The hypervisors themselves\n\n{}", others(results));
-    if !results.guests.is_empty() {
-        let _ = writeln!(text, "\n## Guests\n\n{GUESTS}\n{}", guests::table(&results.guests));
-    }
     text + CLOSING
+}
+
+/// The page about guests.
+pub fn guests_page(surroundings: &[String], rows: &[guests::Row]) -> String {
+    let surroundings: String = surroundings.iter().map(|line| format!("- {line}\n")).collect();
+    format!("{GUESTS}\n{surroundings}\n{}", guests::table(rows))
 }
 
 const INTRODUCTION: &str = "# Benchmarks
@@ -188,9 +191,13 @@ and measured again.
 
 ";
 
-const GUESTS: &str = "Stock Xen with Debian's xl, xenstored and xenconsoled beside Paravane with its own, on the same
-root disk, with the same guest (Debian's kernel, a RAM disk in Dom0 behind blkback, netback on a bridge). By
-instructions, but where the wall clock is named. xenstored's own time is its process's on the CPU, by the kernel's count.
+const GUESTS: &str = "# Benchmarks of guests
+
+Written by `cargo xtask bench --guests`, which is a part of `cargo xtask bench`. Stock Xen with Debian's xl, xenstored and
+xenconsoled beside Paravane with its own, on the same root disk, with the same guest (Debian's kernel, a RAM disk in
+Dom0 behind blkback, netback on a bridge). By instructions (`-icount shift=0,sleep=off`), but where the wall clock is
+named; those rows are medians of five, and noisy on a busy machine. xenstored's own time is its process's on the CPU, by
+the kernel's count.
 ";
 
 const CLOSING: &str = "
