@@ -69,6 +69,7 @@ fn silence(domain: &Domain) {
         sched::remove(v);
         timers::stop_all(v);
     }
+    mm::logdirty::end(domain);
 }
 
 fn grace_is_over(domain: &Domain) -> bool {

@@ -71,8 +71,8 @@ pub fn vcpu_change(v: &'static Vcpu, c: &vcpu_guest_context) -> Result<(), Errno
             .all(|(have, wanted)| have.load(Relaxed) == *wanted);
     let same_ldt = cpu.ldt_entries.load(Relaxed) as u64 == c.ldt_ents
         && (c.ldt_ents == 0 || cpu.ldt_base.load(Relaxed) == c.ldt_base);
-    let same_tables =
-        hot.kernel_cr3.load(Relaxed) == c.ctrlreg[3] & !0xfff && hot.user_cr3.load(Relaxed) == c.ctrlreg[1] & !0xfff;
+    let same_tables = hot.kernel_table.load(Relaxed) == c.ctrlreg[3] & !0xfff
+        && hot.user_table.load(Relaxed) == c.ctrlreg[1] & !0xfff;
     if !(same_gdt && same_ldt && same_tables) {
         return Err(Errno::EOPNOTSUPP);
     }
@@ -194,8 +194,8 @@ pub fn vcpu_describe(v: &Vcpu, c: &mut vcpu_guest_context) {
     c.kernel_ss = selector::GUEST_SS.into();
     c.kernel_sp = hot.kernel_sp.load(Relaxed);
     c.ctrlreg[0] = CR0_SHOWN | if cpu.ts() { CR0_TS } else { 0 };
-    c.ctrlreg[1] = hot.user_cr3.load(Relaxed);
-    c.ctrlreg[3] = hot.kernel_cr3.load(Relaxed);
+    c.ctrlreg[1] = hot.user_table.load(Relaxed);
+    c.ctrlreg[3] = hot.kernel_table.load(Relaxed);
     c.ctrlreg[4] = cpu.cr4.load(Relaxed);
     for n in [0, 1, 2, 3, 6, 7] {
         c.debugreg[n as usize] = cpu.debugreg(n).unwrap_or(0);

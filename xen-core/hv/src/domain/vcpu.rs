@@ -39,10 +39,14 @@ pub struct Hot {
     pub kernel_mode: AtomicU32,
     /// Does the syscall callback mask events on entry? (`CALLBACKF_mask_events`.)
     pub syscall_masks_events: AtomicU32,
-    /// CR3 of the guest kernel's address space.
+    /// CR3 of the guest kernel's address space: its own table, or the shadow of that (`mm::logdirty`).
     pub kernel_cr3: AtomicU64,
     /// CR3 of the guest user's address space; 0 while there is none.
     pub user_cr3: AtomicU64,
+    /// The guest kernel's top table, by its machine address, whatever is loaded for it.
+    pub kernel_table: AtomicU64,
+    /// The guest user's; 0 while there is none.
+    pub user_table: AtomicU64,
     /// Stack pointer set by `stack_switch`.
     pub kernel_sp: AtomicU64,
     /// `CALLBACKTYPE_syscall` address.
@@ -126,6 +130,8 @@ impl Vcpu {
                 syscall_masks_events: AtomicU32::new(0),
                 kernel_cr3: AtomicU64::new(0),
                 user_cr3: AtomicU64::new(0),
+                kernel_table: AtomicU64::new(0),
+                user_table: AtomicU64::new(0),
                 kernel_sp: AtomicU64::new(0),
                 syscall_callback: AtomicU64::new(0),
                 fast_syscall: AtomicU64::new(0),

@@ -4,7 +4,7 @@ use super::port::Port;
 use super::upcall_pending;
 use crate::domain::{Domain, Vcpu};
 use crate::mm::frame::{self, Mfn, TypedRef};
-use crate::mm::{directmap, layout::PAGE_SIZE};
+use crate::mm::{directmap, layout::PAGE_SIZE, logdirty};
 use crate::sync::{Mutex, Once, PollMailbox};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -173,6 +173,7 @@ pub fn init_control(domain: &Domain, vcpu: u32, mfn: u64, offset: u32) -> Result
     let block = directmap(page.mfn().maddr())
         .wrapping_add(offset as usize)
         .cast::<ControlBlock>();
+    logdirty::touched(page.info());
     *slot = Some(page);
     drop(slot);
     v.events.control.store(block, Release);
@@ -200,6 +201,11 @@ fn take_over(domain: &Domain) {
 }
 
 impl Array {
+    /// Calls `f` with its frames.
+    pub(super) fn frames(&self, f: &mut impl FnMut(Mfn)) {
+        self.held.lock().iter().map(TypedRef::mfn).for_each(f);
+    }
+
     /// Makes the table of pages.
     fn prepare(&self) -> Result<(), Errno> {
         if self.pages.get().is_some() {
@@ -234,6 +240,7 @@ pub fn expand_array(domain: &Domain, mfn: u64) -> Result<(), Errno> {
         // SAFETY: a page of the guest's in the direct map, kept by the reference; accessed by atomics only.
         unsafe { (*words.add(n)).store(MASKED, Relaxed) };
     }
+    logdirty::touched(page.info());
     held.push(page);
     drop(held);
     slot.store(words, Release);

@@ -16,7 +16,9 @@ pub use bind::{alloc_unbound, bind_interdomain, bind_ipi, bind_pirq, bind_vcpu, 
 pub(crate) use bind::{find, find_alive};
 pub use close::{close, close_all, release};
 pub use fifo::{expand_array, init_control};
-pub use shared::{init_domain, init_vcpu, register_vcpu_info, shared_info_frame, shared_max_pfn, shared_word};
+pub use shared::{
+    held_frames, init_domain, init_vcpu, register_vcpu_info, shared_info_frame, shared_max_pfn, shared_word,
+};
 pub use virq::{send_global_virq, send_pirq, send_virq, set_virq_handler};
 
 use crate::domain::{Config, Domain, Vcpu};

@@ -4,8 +4,8 @@
 use super::{selector, upcall_pending};
 use crate::arch::x86::percpu::current;
 use crate::domain::{Domain, Vcpu, dummy_info};
-use crate::mm::frame::{self, Mfn};
-use crate::mm::{directmap, layout::PAGE_SIZE, maddr_of, pages};
+use crate::mm::frame::{self, Mfn, TypedRef};
+use crate::mm::{directmap, layout::PAGE_SIZE, logdirty, maddr_of, pages};
 use crate::sched;
 use core::sync::atomic::Ordering::{Relaxed, Release, SeqCst};
 use core::sync::atomic::{AtomicU32, AtomicU64};
@@ -94,12 +94,23 @@ pub fn register_vcpu_info(v: &'static Vcpu, mfn: u64, offset: u32) -> Result<(),
         // only: the new one in a page the reference keeps, the old one in the shared page or the stand-in.
         unsafe { AtomicU64::from_ptr(new.add(word)).store(AtomicU64::from_ptr(old.add(word)).load(Relaxed), Relaxed) };
     }
+    logdirty::touched(page.info());
     *slot = Some(page);
     v.hot.info.store(new.cast(), SeqCst);
     selector(v).store(u64::MAX, SeqCst);
     upcall_pending(v).store(1, SeqCst);
     crate::time::pvclock::invalidate(v);
     Ok(())
+}
+
+/// Calls `f` with the frames of the domain's that the hypervisor writes events to, at any time.
+pub fn held_frames(domain: &Domain, f: &mut impl FnMut(Mfn)) {
+    for v in domain.vcpus() {
+        for held in [&v.events.info_frame, &v.events.control_frame] {
+            held.lock().iter().map(TypedRef::mfn).for_each(&mut *f);
+        }
+    }
+    domain.events.array.frames(f);
 }
 
 /// Lets a vcpu's `vcpu_info` go; the stand-in takes its place. The vcpu never runs again, and nobody notifies it.

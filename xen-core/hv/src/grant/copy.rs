@@ -212,5 +212,9 @@ fn copy_bytes((from, at): (&End, u16), (to, there): (&End, u16), len: u16) -> Re
         let source = mm::directmap(from.mfn.maddr() + u64::from(at));
         mm::directmap(to.mfn.maddr() + u64::from(there)).copy_from(source, len.into());
     }
+    // Afterwards: a round that ends in between would be told too early.
+    if let Some(info) = frame::info(to.mfn) {
+        mm::logdirty::touched(info);
+    }
     Ok(())
 }

@@ -3,6 +3,7 @@
 use super::{Mapping, Unmapped};
 use crate::domain::{self, Domain, Vcpu};
 use crate::mm::frame::{self, Mfn, PageRef, Type, TypedRef};
+use crate::mm::logdirty;
 use crate::mm::pt::{self, Scope, Slot};
 use crate::mm::typing::{self, Budget, Fail};
 use crate::mm::update::{self, Mode};
@@ -152,6 +153,10 @@ fn make(own: &Domain, granter: &Arc<Domain>, op: &gnttab_map_grant_ref, write: b
     frame::info(mfn)
         .filter(|info| info.is_owned_by(granter))
         .ok_or(GNTST_general_error)?;
+    if write && let Some(info) = frame::info(mfn) {
+        // From here on to the end of the mapping it is found among the grants in use.
+        logdirty::touched(info);
+    }
     let device = match op.flags & GNTMAP_device_map != 0 {
         true => Some(hold_for_device(mfn, granter, write)?),
         false => None,

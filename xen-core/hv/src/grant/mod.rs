@@ -31,6 +31,7 @@ pub use map::{Granters, map};
 pub use release::release;
 pub use replace::unmap_and_replace;
 pub use swap::swap;
+pub use table::each_written;
 pub use transfer::transfer;
 pub use unmap::{Unmapped, unmap};
 pub use version::set_version;

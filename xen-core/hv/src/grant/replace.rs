@@ -48,7 +48,7 @@ fn replace(own: &Domain, op: &gnttab_unmap_and_replace, leaving: Leaving) -> Res
     with_slot(target, own, |target| {
         with_slot(source, own, |source| {
             let old = expected(target, leaving)?;
-            update::move_l1(source.word(), target.word(), old).map_err(|_| GNTST_general_error)
+            update::move_l1(source.word(), target.word(), old, own).map_err(|_| GNTST_general_error)
         })
     })
 }

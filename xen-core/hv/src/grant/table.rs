@@ -143,6 +143,20 @@ impl Table {
             .get((gref % PER_FRAME_1) as usize)
     }
 
+    /// The frames that entries from `first` on, of `count` of them, lend for writing; the next entry, if there is one.
+    fn each_written(&self, first: grant_ref_t, count: u32, mut f: impl FnMut(Mfn)) -> Option<grant_ref_t> {
+        let all = self.active.len() as u32 * PER_FRAME_1;
+        let end = first.saturating_add(count).min(all);
+        for active in (first..end).filter_map(|gref| self.active(gref)) {
+            if active.pins().writers != 0
+                && let What::Page { frame } | What::Part { frame, .. } = active.what()
+            {
+                f(Mfn(frame.into()));
+            }
+        }
+        (end < all).then_some(end)
+    }
+
     /// Takes a frame out of the table, if there is one left. What others use of it goes on to be counted.
     pub(super) fn give_up_frame(&mut self) -> Option<Mfn> {
         self.status.pop().or_else(|| self.frames.pop())
@@ -203,6 +217,12 @@ impl DomainGrants {
             table.busy -= 1;
         }
     }
+}
+
+/// Calls `f` with the domain's frames that its grants from `first` on, of `count` of them, lend for writing at present;
+/// answers the next one, if there is one.
+pub fn each_written(domain: &Domain, first: grant_ref_t, count: u32, f: impl FnMut(Mfn)) -> Option<grant_ref_t> {
+    domain.grants.table.lock().each_written(first, count, f)
 }
 
 impl Drop for Table {

@@ -53,7 +53,7 @@ fn clear(own: &Domain, address: u64, leaving: Leaving) -> Result<(), i16> {
     with_slot(slot, own, |slot| {
         for _ in 0..TRIES {
             let old = expected(slot, leaving)?;
-            if update::clear_l1(slot.word(), old).is_ok() {
+            if update::clear_l1(slot.word(), old, own).is_ok() {
                 return Ok(());
             }
         }

@@ -8,7 +8,7 @@ use crate::mm::frame::{FrameInfo, Owner, Type};
 use crate::mm::pt::Scope;
 use crate::mm::typing::{self, Budget, Fail};
 use crate::mm::update::{self, Mode};
-use crate::mm::{Mfn, frame, m2p, pending};
+use crate::mm::{Mfn, frame, logdirty, m2p, pending};
 use crate::trace;
 use core::sync::atomic::Ordering::Relaxed;
 use xen_abi as abi;
@@ -187,6 +187,7 @@ impl Call<'_> {
             Type::L1 => update::update_l1(info.word(index), new, mode, &self.scope),
             Type::Writable => {
                 info.word(index).store(new.0, Relaxed);
+                logdirty::touched(info);
                 Ok(())
             }
             _ => update::update_table(info, index, typ.level(), new, mode, self.scope.table, &mut self.budget),
@@ -226,6 +227,7 @@ impl Call<'_> {
         let owner = Owner::domain(self.scope.frames.id);
         let page = frame::get_page_of(Mfn(request.ptr >> 12), owner)?;
         m2p::set(page.mfn(), request.val);
+        logdirty::page_numbered(self.scope.frames, request.val);
         Ok(())
     }
 }

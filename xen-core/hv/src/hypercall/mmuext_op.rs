@@ -8,7 +8,7 @@ use crate::domain::{Domain, Vcpu};
 use crate::guest::{GuestPtr, access_ok};
 use crate::mm::frame::{self, Type};
 use crate::mm::typing::{self, Budget, Fail};
-use crate::mm::{Mfn, alloc, descriptor, directmap, flush, layout, pending, root};
+use crate::mm::{Mfn, alloc, descriptor, directmap, flush, layout, logdirty, pending, root};
 use crate::trace;
 use core::sync::atomic::Ordering::{Acquire, SeqCst};
 use xen_abi as abi;
@@ -145,6 +145,7 @@ fn pin(mfn: u64, typ: Type, owner: &DomainRef, budget: &mut Budget) -> Result<()
         limited!(log::Level::Warn, "frame {mfn:#x} is pinned already");
         return Err(Fail::Errno(Errno::EINVAL));
     }
+    logdirty::touched(info);
     trace::record(trace::Kind::Pin, mfn, typ.level() as u64);
     Ok(())
 }
@@ -157,6 +158,7 @@ fn unpin(mfn: u64, owner: &DomainRef, budget: &mut Budget) -> Result<(), Fail> {
         limited!(log::Level::Warn, "frame {mfn:#x} is not pinned: {:?}", page.info());
         return Err(Fail::Errno(Errno::EINVAL));
     }
+    logdirty::touched(page.info());
     trace::record(trace::Kind::Unpin, mfn, typ.level() as u64);
     typing::release(page.info(), budget);
     Ok(())
@@ -165,6 +167,7 @@ fn unpin(mfn: u64, owner: &DomainRef, budget: &mut Budget) -> Result<(), Fail> {
 fn clear_page(mfn: u64, owner: &Domain) -> Result<(), Errno> {
     let page = frame::get_page_type(Mfn(mfn), owner, Type::Writable)?;
     alloc::scrub(page.mfn(), 0);
+    logdirty::touched(page.info());
     Ok(())
 }
 
@@ -180,6 +183,7 @@ fn copy_page(to: u64, from: u64, owner: &Domain) -> Result<(), Errno> {
             layout::PAGE_SIZE as usize,
         );
     }
+    logdirty::touched(target.info());
     Ok(())
 }
 

@@ -8,8 +8,8 @@ use super::{device, gsi, line};
 use crate::arch::x86::percpu::cpu_id;
 use crate::domain::{self, Domain};
 use crate::hypercall::preempt_needed;
-use crate::mm::directmap;
 use crate::mm::frame::{self, Mfn, TypedRef};
+use crate::mm::{directmap, logdirty};
 use crate::sync::Mutex;
 use alloc::collections::BTreeMap;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -304,6 +304,7 @@ pub(crate) fn set_eoi_page(domain: &Domain, mfn: Mfn) -> Result<(), Errno> {
     if slot.is_some() {
         return Err(Errno::EBUSY);
     }
+    logdirty::touched(page.info());
     *slot = Some(page);
     drop(slot);
     let table = domain.irqs.table.lock();
@@ -330,6 +331,11 @@ pub fn release(domain: &Domain) -> bool {
     let page = domain.irqs.eoi_page.lock().take();
     drop(page);
     true
+}
+
+/// Calls `f` with the frame of the domain's that the hypervisor writes to for its interrupts, if there is one.
+pub fn held_frames(domain: &Domain, f: &mut impl FnMut(Mfn)) {
+    domain.irqs.eoi_page.lock().iter().map(TypedRef::mfn).for_each(f);
 }
 
 /// Tells a domain of an interrupt, if it is still there.

@@ -11,7 +11,7 @@ mod line;
 mod msi;
 mod permission;
 
-pub use domain::{DomainIrqs, bind_pirq, eoi_pirq, release, set_pirq_affinity, unbind_pirq};
+pub use domain::{DomainIrqs, bind_pirq, eoi_pirq, held_frames, release, set_pirq_affinity, unbind_pirq};
 pub use line::dispatch;
 pub use permission::{
     Kind as PermissionKind, each_denied_iomem, iomem_permitted, ioport_permitted, mmio_read_only, permit, reserve_ports,

@@ -6,7 +6,7 @@
 use super::frame::{self, Mfn, Type, TypedRef};
 use super::layout::PAGE_SIZE;
 use super::perdomain::flush_window_page;
-use super::{alloc, pt};
+use super::{alloc, logdirty, pt};
 use crate::arch::x86::gdt;
 use crate::arch::x86::percpu::{cpu_id, current};
 use crate::domain::Vcpu;
@@ -97,7 +97,7 @@ pub fn set_ldt(v: &Vcpu, base: u64, entries: u32) -> Result<(), Errno> {
 
 /// The frame that the vcpu's kernel sees at `va`, as a page of descriptors.
 fn table_page(v: &Vcpu, va: u64) -> Result<TypedRef, Errno> {
-    let slot = pt::find_l1_from(v.hot.kernel_cr3.load(Relaxed), va).ok_or(Errno::EINVAL)?;
+    let slot = pt::find_l1_from(v.hot.kernel_table.load(Relaxed), va).ok_or(Errno::EINVAL)?;
     let mapping = Pte(slot.word().load(Relaxed));
     if !mapping.is_present() {
         return Err(Errno::EINVAL);
@@ -122,5 +122,6 @@ pub fn update(cur: &Vcpu, maddr: u64, value: u64) -> Result<(), Errno> {
     };
     let page = frame::get_page_type(mfn, cur.domain(), typ)?;
     page.info().word((maddr as usize & 0xfff) >> 3).store(fixed, Relaxed);
+    logdirty::touched(page.info());
     Ok(())
 }

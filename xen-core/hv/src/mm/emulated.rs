@@ -1,10 +1,10 @@
 //! Writes of a guest kernel to its read-only page tables, which fault and are carried out here.
 
 use super::frame::{self, Mfn};
-use super::pending;
 use super::pt::{self, Scope};
 use super::typing::{self, Budget, Fail};
 use super::update::{self, Mode, checked_flags};
+use super::{logdirty, pending};
 use crate::domain::Vcpu;
 use crate::trace;
 use core::sync::atomic::AtomicU64;
@@ -41,7 +41,7 @@ pub enum Found {
 /// Finds what the guest kernel sees in the 8 bytes around `va`.
 #[inline]
 pub fn find(cur: &'static Vcpu, va: u64) -> Found {
-    let Some(slot) = pt::find_l1_from(cur.hot.kernel_cr3.load(Relaxed), va) else {
+    let Some(slot) = pt::find_l1_from(cur.hot.kernel_table.load(Relaxed), va) else {
         return Found::Nothing;
     };
     let mapping = Pte(slot.word().load(Relaxed));
@@ -118,6 +118,9 @@ fn exchange_l1(word: &AtomicU64, old: Pte, new: Pte, scope: &Scope) -> Result<()
         (true, true) => pt::hold_l1(new, scope)?,
     };
     let done = word.compare_exchange(old.0, stored.0, AcqRel, Relaxed).is_ok();
+    if done {
+        logdirty::entry_changed(word, stored, scope);
+    }
     if full {
         pt::drop_l1(if done { old } else { stored });
     }

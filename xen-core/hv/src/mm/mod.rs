@@ -13,6 +13,7 @@ pub mod flush;
 pub mod frame;
 pub mod heap;
 pub mod layout;
+pub mod logdirty;
 pub mod m2p;
 pub mod memory_map;
 pub mod pages;

@@ -6,7 +6,7 @@
 
 use super::alloc::{self, For, FrameTable};
 use super::frame::{self, FrameInfo, Mfn, Owner, TypedRef};
-use super::{flush, m2p};
+use super::{flush, logdirty, m2p};
 use crate::arch::x86::percpu::current;
 use crate::domain::{self, Domain};
 use crate::sync::Mutex;
@@ -33,6 +33,8 @@ pub struct DomainMm {
     pub(super) list: Mutex<PageList>,
     /// What `XENMEM_memory_map` tells it.
     pub map: Mutex<super::memory_map::MemoryMap>,
+    /// Which of its pages are written.
+    pub log: super::logdirty::DomainLog,
 }
 
 impl DomainMm {
@@ -45,6 +47,7 @@ impl DomainMm {
             claim: AtomicU64::new(0),
             list: Mutex::new(PageList::new()),
             map: Mutex::new(super::memory_map::MemoryMap::new()),
+            log: super::logdirty::DomainLog::new(),
         }
     }
 
@@ -116,6 +119,7 @@ pub fn populate_for(domain: &Domain, gpfn: u64, order: u32, addr_bits: u32) -> R
     let mfn = alloc_domain_pages(domain, order, addr_bits)?;
     for n in 0..1 << order {
         m2p::set(Mfn(mfn.0 + n), gpfn.wrapping_add(n));
+        logdirty::page_numbered(domain, gpfn.wrapping_add(n));
     }
     Ok(mfn)
 }
@@ -268,7 +272,7 @@ pub(super) fn free_frame(info: &FrameInfo) {
 }
 
 /// Calls `f` with the domain of that number, which has frames and so is listed.
-fn with_domain<R>(id: u16, f: impl FnOnce(&Domain) -> R) -> Option<R> {
+pub(super) fn with_domain<R>(id: u16, f: impl FnOnce(&Domain) -> R) -> Option<R> {
     let here = current().domain();
     if here.id == id {
         return Some(f(here));

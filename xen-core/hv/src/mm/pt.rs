@@ -11,7 +11,7 @@
 use super::diagnose::{self, Where};
 use super::frame::{self, FrameInfo, Mfn, Owner};
 use super::typing::{self, Budget, Fail};
-use super::{paging, pending};
+use super::{logdirty, paging, pending};
 use crate::arch::x86::percpu::current;
 use crate::arch::x86::table_scan::{GROUP, none_present};
 use crate::domain::Domain;
@@ -80,8 +80,9 @@ impl<'a> Scope<'a> {
         }
     }
 
+    /// Are the frames another domain's than the table?
     #[inline]
-    fn is_foreign(&self) -> bool {
+    pub(super) fn is_foreign(&self) -> bool {
         self.table.id != self.frames.id
     }
 }
@@ -228,6 +229,7 @@ pub(super) fn validate(
             }
             trace::count(trace::Counter::Validations);
             cells::finish(table, Finish::Validated);
+            logdirty::touched(table);
             budget.spend(if level == 1 { ENTRIES as u32 } else { 0 });
             Ok(())
         }
@@ -428,7 +430,7 @@ impl Slot {
 /// use of the level-1 table before it changes anything.
 #[inline]
 pub fn find_l1(va: u64) -> Option<Slot> {
-    find_l1_from(current().hot.kernel_cr3.load(Relaxed), va)
+    find_l1_from(current().hot.kernel_table.load(Relaxed), va)
 }
 
 /// As [`find_l1`], in the address space of the L4 table at machine address `cr3`.

@@ -1,7 +1,7 @@
 //! Uses of frames: taken and dropped, with the flush that a change of use needs and the check of the contents.
 
 use super::frame::{self, FrameInfo, Mfn, Owner};
-use super::{diagnose, flush, pending, pt};
+use super::{diagnose, flush, logdirty, pending, pt};
 use crate::domain::Domain;
 use crate::hypercall::preempt_needed;
 use crate::sync::PollMailbox;
@@ -197,6 +197,7 @@ fn check(info: &'static FrameInfo, want: Type, resume: u16, domain: &Domain, bud
         return Err(Fail::Errno(Errno::EINVAL));
     }
     cells::finish(info, Finish::Validated);
+    logdirty::touched(info);
     Ok(())
 }
 
@@ -238,6 +239,7 @@ pub fn release_or_keep(info: &'static FrameInfo, budget: &mut Budget) -> bool {
 /// Drops what entries below `resume` of a busy page table hold, and ends the busy state; `false` if the budget ended:
 /// the frame is then parked, with the caller's count.
 pub(super) fn unwind(info: &'static FrameInfo, typ: Type, resume: u16, budget: &mut Budget) -> bool {
+    logdirty::table_gone(info);
     let how = match pt::drop_entries(info, typ.level(), resume, budget) {
         Ok(()) => Finish::Undone,
         Err(resume) => Finish::Parked { resume, keep: true },

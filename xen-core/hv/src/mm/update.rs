@@ -6,7 +6,7 @@
 
 use super::pt::{self, Scope};
 use super::typing::{self, Budget, Fail};
-use super::{diagnose, frame};
+use super::{diagnose, frame, logdirty};
 use crate::domain::Domain;
 use core::sync::atomic::AtomicU64;
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
@@ -39,7 +39,9 @@ pub fn update_l1(word: &AtomicU64, new: Pte, mode: Mode, scope: &Scope) -> Resul
             (true, false) => pt::hold_l1(new, scope)?,
             (true, true) => return update_present_l1(word, new, mode, scope),
         };
-        pt::drop_l1(Pte(word.swap(stored.0, AcqRel)));
+        let was = Pte(word.swap(stored.0, AcqRel));
+        logdirty::entry_changed(word, stored, scope);
+        pt::drop_l1(was);
         return Ok(());
     }
     update_present_l1(word, new, mode, scope)
@@ -69,7 +71,10 @@ fn update_present_l1(word: &AtomicU64, new: Pte, mode: Mode, scope: &Scope) -> R
             return Ok(());
         }
         match word.compare_exchange(old.0, stored.0, AcqRel, Acquire) {
-            Ok(_) => return Ok(()),
+            Ok(_) => {
+                logdirty::entry_changed(word, stored, scope);
+                return Ok(());
+            }
             // The CPU has set a bit, or another vcpu was here.
             Err(now) => old = Pte(now),
         }
@@ -81,6 +86,7 @@ fn update_present_l1(word: &AtomicU64, new: Pte, mode: Mode, scope: &Scope) -> R
     };
     match exchange(word, old, stored, mode) {
         Ok(was) => {
+            logdirty::entry_changed(word, stored, scope);
             pt::drop_l1(was);
             Ok(())
         }
@@ -91,33 +97,39 @@ fn update_present_l1(word: &AtomicU64, new: Pte, mode: Mode, scope: &Scope) -> R
     }
 }
 
-/// Empties a level-1 entry in a table that the caller holds a use of, if it is still `expected`.
+/// Empties a level-1 entry in a table of `owner`'s that the caller holds a use of, if it is still `expected`.
 ///
 /// # Errors
 /// `EAGAIN` where it has changed.
 #[inline]
-pub fn clear_l1(word: &AtomicU64, expected: Pte) -> Result<(), Fail> {
+pub fn clear_l1(word: &AtomicU64, expected: Pte, owner: &Domain) -> Result<(), Fail> {
     word.compare_exchange(expected.0, 0, AcqRel, Acquire)
         .map_err(|_| Fail::Errno(Errno::EAGAIN))?;
+    logdirty::entry_changed(word, Pte(0), &Scope::own(owner));
     pt::drop_l1(expected);
     Ok(())
 }
 
 /// Moves what the level-1 entry `from` holds to `to`, if that is still `expected`, whose hold is dropped. Both tables
-/// belong to one domain, and the caller holds a use of each.
+/// belong to `owner`, and the caller holds a use of each.
 ///
 /// # Errors
 /// `EAGAIN` where `to` has changed; `from` then holds again what it held.
-pub fn move_l1(from: &AtomicU64, to: &AtomicU64, expected: Pte) -> Result<(), Fail> {
+pub fn move_l1(from: &AtomicU64, to: &AtomicU64, expected: Pte, owner: &Domain) -> Result<(), Fail> {
+    let scope = Scope::own(owner);
     let moved = Pte(from.swap(0, AcqRel));
+    logdirty::entry_changed(from, Pte(0), &scope);
     match to.compare_exchange(expected.0, moved.0, AcqRel, Acquire) {
         Ok(_) => {
+            logdirty::entry_moved(to, moved, &scope);
             pt::drop_l1(expected);
             Ok(())
         }
         Err(_) => {
             // Another vcpu may have filled it meanwhile: that is dropped, as by any change.
-            pt::drop_l1(Pte(from.swap(moved.0, AcqRel)));
+            let was = Pte(from.swap(moved.0, AcqRel));
+            logdirty::entry_moved(from, moved, &scope);
+            pt::drop_l1(was);
             Err(Fail::Errno(Errno::EAGAIN))
         }
     }
@@ -195,7 +207,10 @@ pub fn update_table(
             return Err(Fail::Errno(Errno::EINVAL));
         }
         match word.compare_exchange(old.0, merged(old, new, mode).0, AcqRel, Acquire) {
-            Ok(_) => return Ok(()),
+            Ok(_) => {
+                logdirty::table_entry_changed(table, index, domain);
+                return Ok(());
+            }
             Err(now) => old = Pte(now),
         }
     }
@@ -204,6 +219,7 @@ pub fn update_table(
     }
     match exchange(word, old, new, mode) {
         Ok(was) => {
+            logdirty::table_entry_changed(table, index, domain);
             drop_table(was, budget);
             Ok(())
         }

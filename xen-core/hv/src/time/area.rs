@@ -6,7 +6,7 @@
 use crate::domain::Vcpu;
 use crate::guest::access_ok;
 use crate::mm::frame::{self, Mfn, Type, TypedRef};
-use crate::mm::{directmap, layout::PAGE_SIZE};
+use crate::mm::{directmap, layout::PAGE_SIZE, logdirty};
 use core::sync::atomic::AtomicU64;
 use core::sync::atomic::Ordering::{Relaxed, Release};
 use xen_abi::Errno;
@@ -19,7 +19,7 @@ pub struct Area {
     /// Each word in the direct map.
     words: [*mut u64; MAX_WORDS],
     /// The pages it is in; the second one where it crosses into another.
-    _pages: (TypedRef, Option<TypedRef>),
+    pages: (TypedRef, Option<TypedRef>),
 }
 
 // SAFETY: the words are guest memory in the direct map, which may be used from any CPU, and only by atomics.
@@ -45,18 +45,24 @@ impl Area {
         let second = if crosses { Some(hold(cur, last)?) } else { None };
         let mut area = Area {
             words: [core::ptr::null_mut(); MAX_WORDS],
-            _pages: (first, None),
+            pages: (first, None),
         };
         for (n, word) in area.words[..words].iter_mut().enumerate() {
             let at = addr + n as u64 * 8;
             let page = match &second {
                 Some(second) if at / PAGE_SIZE != addr / PAGE_SIZE => second,
-                _ => &area._pages.0,
+                _ => &area.pages.0,
             };
             *word = directmap(page.mfn().maddr() + at % PAGE_SIZE).cast();
         }
-        area._pages.1 = second;
+        area.pages.1 = second;
         Ok(area)
+    }
+
+    /// The frames that it is in.
+    pub fn frames(&self) -> impl Iterator<Item = Mfn> {
+        let (first, second) = &self.pages;
+        core::iter::once(first).chain(second).map(TypedRef::mfn)
     }
 
     /// Writes word `n`, after what was written before.
@@ -69,8 +75,10 @@ impl Area {
 
 /// Holds the page behind `addr` as a writable one of the vcpu's domain.
 fn hold(cur: &Vcpu, addr: u64) -> Result<TypedRef, Errno> {
-    let mfn = translate(cur.hot.kernel_cr3.load(Relaxed), addr).ok_or(Errno::EFAULT)?;
-    frame::get_page_type(mfn, cur.domain(), Type::Writable).map_err(|_| Errno::EFAULT)
+    let mfn = translate(cur.hot.kernel_table.load(Relaxed), addr).ok_or(Errno::EFAULT)?;
+    let page = frame::get_page_type(mfn, cur.domain(), Type::Writable).map_err(|_| Errno::EFAULT)?;
+    logdirty::touched(page.info());
+    Ok(page)
 }
 
 const PRESENT: u64 = 1;

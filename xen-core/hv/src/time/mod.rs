@@ -10,6 +10,8 @@ pub use area::Area;
 pub use clock::now;
 pub use wallclock::set_wallclock;
 
+use crate::domain::Domain;
+use crate::mm::Mfn;
 use crate::sync::Mutex;
 use core::sync::atomic::{AtomicI64, AtomicU32, AtomicU64};
 use timers::Timer;
@@ -70,9 +72,21 @@ impl VcpuTime {
         }
     }
 
+    /// Calls `f` with the frames of those areas.
+    fn held_frames(&self, f: &mut impl FnMut(Mfn)) {
+        for area in [&self.runstate_area, &self.time_area] {
+            area.lock().iter().flat_map(Area::frames).for_each(&mut *f);
+        }
+    }
+
     /// Lets the areas go that show the guest run state and clock; the vcpu does not run any more.
     pub fn release_areas(&self) {
         let areas = (self.runstate_area.lock().take(), self.time_area.lock().take());
         drop(areas);
     }
+}
+
+/// Calls `f` with the frames of the domain's that the hypervisor writes times to, at any time.
+pub fn held_frames(domain: &Domain, f: &mut impl FnMut(Mfn)) {
+    domain.vcpus().for_each(|v| v.time.held_frames(f));
 }

@@ -2,10 +2,12 @@
 
 use super::deliver_trap;
 use super::emulate::{self, Emulated};
+use crate::arch::x86::percpu::current;
 use crate::arch::x86::regs::{UserRegs, vector};
 use crate::arch::x86::segment;
 use crate::domain::{self, Vcpu};
 use crate::guest::GuestPtr;
+use crate::mm::logdirty::{self, Fault};
 use crate::trace;
 use core::sync::atomic::Ordering::Relaxed;
 
@@ -27,7 +29,16 @@ fn in_kernel(cur: &Vcpu) -> bool {
 pub fn page_fault(cur: &'static Vcpu, regs: &mut UserRegs) {
     let addr = segment::read_cr2();
     trace::record(trace::Kind::PageFault, addr, regs.rip);
-    let code = regs.error_code;
+    let mut code = regs.error_code;
+    if logdirty::any() {
+        match logdirty::fault(cur, addr, code) {
+            None => {}
+            Some(Fault::Resolved) => return,
+            // The CPU has looked at the shadows, which may lack what the guest has.
+            Some(Fault::Guest { present }) => code = code & !PF_PRESENT | if present { PF_PRESENT } else { 0 },
+            Some(Fault::NoMemory) => return domain::crash_current(regs, "no memory to track its writes"),
+        }
+    }
     let kernel = in_kernel(cur);
     if kernel && code & (PF_PRESENT | PF_WRITE | PF_RESERVED) == PF_PRESENT | PF_WRITE {
         match emulate::pte_write(cur, regs, addr) {
@@ -36,6 +47,11 @@ pub fn page_fault(cur: &'static Vcpu, regs: &mut UserRegs) {
         }
     }
     deliver_page_fault(cur, regs, addr, code);
+}
+
+/// `#PF` in a copy from or to the current guest's memory; true where the copy can go on.
+pub fn copy_fault(regs: &UserRegs) -> bool {
+    logdirty::fault(current(), segment::read_cr2(), regs.error_code) == Some(Fault::Resolved)
 }
 
 /// Delivers `#PF`; the address goes first, since the guest reads it from memory.

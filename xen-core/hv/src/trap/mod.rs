@@ -16,6 +16,7 @@ pub use iret::iret;
 use crate::arch::x86::extable;
 use crate::arch::x86::percpu::current;
 use crate::arch::x86::regs::{UserRegs, vector};
+use crate::mm::logdirty;
 use crate::trace;
 
 /// Exceptions, from guests and from ourselves.
@@ -24,6 +25,7 @@ extern "C" fn paravane_exception(regs: &mut UserRegs) {
     let v = regs.entry_vector as u8;
     if !regs.is_from_guest() {
         match extable::fixup(regs.rip) {
+            Some(_) if v == vector::PF && logdirty::any() && fault::copy_fault(regs) => {}
             Some(fixup) => regs.rip = fixup,
             None => fatal::die(regs),
         }

@@ -234,7 +234,7 @@ impl Tracker {
     pub fn entry_changed(&mut self, m: &impl Machine, table: u32, index: usize) {
         self.mark(m, table.into());
         if let Some(slot) = self.shadows.find(table)
-            && !(self.shadows.level(slot) == 4 && !pte::is_guest_l4_slot(index))
+            && (self.shadows.level(slot) != 4 || pte::is_guest_l4_slot(index))
         {
             m.write(self.shadows.shadow(slot), index, 0);
         }

@@ -131,6 +131,13 @@ impl Domain {
         call(__HYPERVISOR_mmuext_op, [at(&mut op), 1, 0, self.0.into(), 0, 0])
     }
 
+    /// A `shadow_op`; what it answers stands in the request.
+    pub fn shadow_op(self, ask: &mut xen_domctl_shadow_op) -> i64 {
+        let (answer, request) = domctl(XEN_DOMCTL_shadow_op, self.0, |r| r.set_payload(ask));
+        *ask = request.payload();
+        answer
+    }
+
     /// What a frame is used as, by `getpageframeinfo3`.
     pub fn frame_type(self, mfn: u64) -> u64 {
         let mut word = mfn;

@@ -7,6 +7,7 @@ mod control;
 mod ends;
 mod mapping;
 mod tables;
+mod tracking;
 
 guest_rt::kernel!(main);
 
@@ -16,5 +17,6 @@ fn main() {
     accounts::run();
     mapping::run();
     tables::run();
+    tracking::run();
     ends::run();
 }

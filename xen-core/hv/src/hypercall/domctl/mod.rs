@@ -12,6 +12,7 @@ mod info;
 mod life;
 mod rights;
 mod sched;
+mod shadow;
 
 pub(super) use cpu_policy::{MAX_MSRS, write_leaves};
 pub(super) use info::describe;
@@ -110,6 +111,7 @@ fn carry_out(r: &mut Request) -> Result<(), Stop> {
 
         XEN_DOMCTL_getdomaininfo => info::domain_info(r)?,
         XEN_DOMCTL_getvcpuinfo => info::vcpu_info(r)?,
+        XEN_DOMCTL_shadow_op => return shadow::operate(r),
         XEN_DOMCTL_getpageframeinfo3 => frames::type_info(r)?,
 
         XEN_DOMCTL_setvcpuaffinity => sched::set_affinity(r)?,
@@ -144,7 +146,6 @@ fn carry_out(r: &mut Request) -> Result<(), Stop> {
 /// What a `domctl` that is not built is called in the log.
 fn operation(cmd: u32) -> &'static str {
     match cmd {
-        XEN_DOMCTL_shadow_op => "shadow_op",
         XEN_DOMCTL_setdebugging => "setdebugging",
         XEN_DOMCTL_set_target => "set_target",
         XEN_DOMCTL_setvnumainfo => "setvnumainfo",

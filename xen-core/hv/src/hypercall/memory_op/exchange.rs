@@ -5,7 +5,7 @@ use super::super::{Outcome, Stop, preempt_needed};
 use super::reservation::{address_bits, max_order};
 use crate::domain::{Domain, Vcpu};
 use crate::guest::GuestPtr;
-use crate::mm::{Mfn, alloc, m2p, pages};
+use crate::mm::{Mfn, alloc, logdirty, m2p, pages};
 use alloc_crate::vec::Vec;
 use core::mem::offset_of;
 use xen_abi as abi;
@@ -111,16 +111,17 @@ fn one(chunk: &Chunk, at: u64, request: &abi::xen_memory_exchange, domain: &Doma
         let given = pages::assign_block(mfn, chunk.out_order, domain);
         result = result
             .and(given)
-            .and_then(|()| place(take.at(n as u64), mfn, chunk.out_order));
+            .and_then(|()| place(domain, take.at(n as u64), mfn, chunk.out_order));
     }
     result
 }
 
 /// Gives a new extent the guest frame numbers from the guest's list, and writes its machine frame number there.
-fn place(slot: GuestPtr<u64>, mfn: Mfn, order: u32) -> Result<(), Errno> {
+fn place(domain: &Domain, slot: GuestPtr<u64>, mfn: Mfn, order: u32) -> Result<(), Errno> {
     let gpfn = slot.read()?;
     for n in 0..1 << order {
         m2p::set(Mfn(mfn.0 + n), gpfn.wrapping_add(n));
+        logdirty::page_numbered(domain, gpfn.wrapping_add(n));
     }
     slot.write(&mfn.0)
 }

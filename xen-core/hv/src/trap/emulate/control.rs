@@ -84,7 +84,7 @@ fn read_cr(cur: &Vcpu, cr: u8) -> Result<u64, Emulated> {
     match cr {
         0 => Ok(read_cr0(cur)),
         2 => Ok(domain::guest_cr2(cur)),
-        3 => Ok(cur.hot.kernel_cr3.load(Relaxed) & !0xfff),
+        3 => Ok(cur.hot.kernel_table.load(Relaxed) & !0xfff),
         4 => Ok(visible_cr4(cur.cpu.cr4.load(Relaxed))),
         _ => Err(Emulated::NotMine),
     }

@@ -6,8 +6,8 @@ use crate::arch::x86::regs::UserRegs;
 use crate::arch::x86::{cpu, guest_tsc, segment};
 use crate::cpuid;
 use crate::domain::{Domain, Vcpu};
-use crate::mm::Mfn;
 use crate::mm::frame::{self, Type};
+use crate::mm::{Mfn, logdirty};
 use crate::sync::Once;
 use core::sync::atomic::Ordering::Relaxed;
 use xen_abi::Errno;
@@ -76,6 +76,7 @@ pub fn fill_hypercall_page(domain: &Domain, mfn: u64) -> Result<(), Errno> {
     for (index, word) in page.as_chunks().0.iter().enumerate() {
         frame.info().word(index).store(u64::from_le_bytes(*word), Relaxed);
     }
+    logdirty::touched(frame.info());
     Ok(())
 }
 
