@@ -13,7 +13,7 @@ use crate::platform::Platform;
 use crate::quota::Quotas;
 use crate::record::{self, Tag};
 use crate::space::{Counts, Space, count_all};
-use crate::tree::{Permissions, Tree};
+use crate::tree::{Node, Permissions, Tree};
 use crate::watch::{Watch, Watches};
 
 /// A domain that the daemon knows.
@@ -420,7 +420,15 @@ impl<P: Platform> Daemon<P> {
             return;
         }
         let mut orphans = Vec::new();
-        find_owned(self.live.tree.root(), domain, &mut Vec::new(), &mut orphans);
+        // The topmost ones: what is below them goes with them.
+        let mut note = |path: &[u8], node: &Node| {
+            let is_orphan = node.owner() == domain && path.len() > 1;
+            if is_orphan {
+                orphans.push(path.to_vec());
+            }
+            !is_orphan
+        };
+        self.live.tree.root().walk(&mut vec![b'/'], &mut note, &mut |_, _| {});
         for path in orphans {
             self.remove_and_fire(&path);
         }
@@ -459,19 +467,4 @@ impl<P: Platform> Daemon<P> {
         drop(before);
         self.live.remove(path, generation);
     }
-}
-
-/// Finds the topmost nodes that a domain owns.
-fn find_owned(node: &crate::tree::Node, domain: u16, path: &mut Vec<u8>, into: &mut Vec<Vec<u8>>) {
-    node.children.for_each(|child| {
-        let end = path.len();
-        path.push(b'/');
-        path.extend_from_slice(&child.name);
-        if child.node.owner() == domain {
-            into.push(path.clone());
-        } else {
-            find_owned(&child.node, domain, path, into);
-        }
-        path.truncate(end);
-    });
 }

@@ -300,12 +300,10 @@ fn check_size(terms: &Terms<'_>, value: usize, entries: usize, list: usize) -> R
 
 /// Takes a node and all below it off its owners' counts.
 fn count_down(node: &Node, counts: &mut Counts) {
-    *counts.entry(node.owner()).or_default() -= 1;
-    node.children.for_each(|child| count_down(&child.node, counts));
+    node.for_each(|node| *counts.entry(node.owner()).or_default() -= 1);
 }
 
 /// Counts a tree's nodes by owner.
 pub fn count_all(node: &Node, counts: &mut Counts) {
-    *counts.entry(node.owner()).or_default() += 1;
-    node.children.for_each(|child| count_all(&child.node, counts));
+    node.for_each(|node| *counts.entry(node.owner()).or_default() += 1);
 }

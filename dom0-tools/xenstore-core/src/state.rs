@@ -103,19 +103,18 @@ pub fn ring_state<P: Platform>(connection: &Connection<P>) -> Option<RingState> 
     })
 }
 
-/// A node and all below it, parents first.
-fn put_tree(out: &mut Vec<u8>, path: &mut Vec<u8>, node: &Node) {
-    node.children.for_each(|child| {
-        let end = path.len();
-        path.push(b'/');
-        path.extend_from_slice(&child.name);
-        begin(out, Tag::Make);
-        put_bytes(out, path);
-        put_permissions(out, &child.node.permissions);
-        put_bytes(out, &child.node.value);
-        put_tree(out, path, &child.node);
-        path.truncate(end);
-    });
+/// All nodes but the root, parents first.
+fn put_tree(out: &mut Vec<u8>, root: &Node) {
+    let mut put = |path: &[u8], node: &Node| {
+        if path.len() > 1 {
+            begin(out, Tag::Make);
+            put_bytes(out, path);
+            put_permissions(out, &node.permissions);
+            put_bytes(out, &node.value);
+        }
+        true
+    };
+    root.walk(&mut alloc::vec![b'/'], &mut put, &mut |_, _| {});
 }
 
 /// Everything that survives a sudden end.
@@ -136,7 +135,7 @@ pub fn put_all<P: Platform>(out: &mut Vec<u8>, daemon: &Daemon<P>) {
     begin(out, Tag::Value);
     put_bytes(out, b"/");
     put_bytes(out, &root.value);
-    put_tree(out, &mut Vec::new(), root);
+    put_tree(out, root);
     daemon
         .domains
         .iter()

@@ -149,16 +149,18 @@ impl Transaction {
 }
 
 impl Transaction {
-    /// Whether it looks at no more and keeps no more than a client may.
-    pub fn check_size(&mut self, identity: &Identity, quotas: &Quotas) -> Result<(), Error> {
-        let (nodes, bytes) = self
-            .space
-            .accessed
-            .as_ref()
-            .map_or((0, 0), |seen| (seen.len(), seen.bytes()));
+    /// Bytes that it makes the daemon keep.
+    pub fn size(&self) -> u64 {
+        let seen = self.space.accessed.as_ref().map_or(0, Accessed::bytes);
         // What is to be done takes room, too, and once more as what watches will be told.
-        let bytes = (bytes + 2 * self.space.log.len()) as u64;
-        if identity.privileged || (nodes as u64 <= quotas.transaction_nodes && bytes <= quotas.memory) {
+        (seen + 2 * self.space.log.len()) as u64
+    }
+
+    /// Whether it looks at no more and keeps no more than a client may, whose other transactions keep `others` bytes.
+    pub fn check_size(&mut self, identity: &Identity, quotas: &Quotas, others: u64) -> Result<(), Error> {
+        let nodes = self.space.accessed.as_ref().map_or(0, Accessed::len) as u64;
+        let is_small = nodes <= quotas.transaction_nodes && self.size() + others <= quotas.memory;
+        if identity.privileged || is_small {
             return Ok(());
         }
         self.doomed = true;

@@ -38,20 +38,58 @@ impl Branch {
         self.find(name).ok().map(|at| &self.below[at])
     }
 
-    /// Takes a watch out, and the branch if it is empty then.
-    fn remove(&mut self, names: &mut dyn Iterator<Item = &[u8]>, client: usize, token: &[u8]) -> bool {
-        let Some(name) = names.next() else {
-            let count = self.watches.len();
-            self.watches
-                .retain(|watch| watch.client != client || *watch.token != *token);
-            return self.watches.len() != count;
-        };
-        let Ok(at) = self.find(name) else { return false };
-        let removed = self.below[at].remove(names, client, token);
-        if self.below[at].watches.is_empty() && self.below[at].below.is_empty() {
-            self.below.remove(at);
+    fn new(name: &[u8]) -> Branch {
+        Branch {
+            name: name.into(),
+            below: Vec::new(),
+            watches: Vec::new(),
         }
-        removed
+    }
+
+    /// Takes a watch out, and the branches that nothing else hangs from. It does not call itself, nor does dropping what
+    /// is taken out: whoever sets a watch chooses how deep it is.
+    fn remove(&mut self, path: &[u8], client: usize, token: &[u8]) -> bool {
+        // How many names lead to the last branch on the way that is needed without this watch.
+        let mut kept = 0;
+        let mut branch = &mut *self;
+        for (depth, name) in path::components(path).enumerate() {
+            let Ok(at) = branch.find(name) else { return false };
+            if !branch.watches.is_empty() || branch.below.len() > 1 {
+                kept = depth;
+            }
+            branch = &mut branch.below[at];
+        }
+        let count = branch.watches.len();
+        branch
+            .watches
+            .retain(|watch| watch.client != client || *watch.token != *token);
+        let is_removed = branch.watches.len() != count;
+        if is_removed && branch.watches.is_empty() && branch.below.is_empty() {
+            self.cut(path, kept);
+        }
+        is_removed
+    }
+
+    /// Cuts off what lies behind the first `kept` names of a path.
+    fn cut(&mut self, path: &[u8], kept: usize) {
+        let mut branch = self;
+        for (depth, name) in path::components(path).enumerate() {
+            let Ok(at) = branch.find(name) else { return };
+            if depth == kept {
+                branch.below.remove(at);
+                return;
+            }
+            branch = &mut branch.below[at];
+        }
+    }
+}
+
+impl Drop for Branch {
+    fn drop(&mut self) {
+        let mut rest = core::mem::take(&mut self.below);
+        while let Some(mut branch) = rest.pop() {
+            rest.append(&mut branch.below);
+        }
     }
 }
 
@@ -92,13 +130,7 @@ impl Watches {
         let mut branch = self.tree(path);
         for name in path::components(path) {
             let at = branch.find(name).unwrap_or_else(|at| {
-                branch.below.insert(
-                    at,
-                    Branch {
-                        name: name.into(),
-                        ..Branch::default()
-                    },
-                );
+                branch.below.insert(at, Branch::new(name));
                 at
             });
             branch = &mut branch.below[at];
@@ -118,7 +150,7 @@ impl Watches {
 
     /// Takes a watch out; false if there is none like this.
     pub fn remove(&mut self, path: &[u8], client: usize, token: &[u8]) -> bool {
-        let removed = self.tree(path).remove(&mut path::components(path), client, token);
+        let removed = self.tree(path).remove(path, client, token);
         self.count -= usize::from(removed);
         removed
     }

@@ -168,8 +168,9 @@ impl<P: Platform> Daemon<P> {
         } else {
             let at = transaction_index(connection, transaction, &self.live)?;
             let identity = connection.identity;
+            let others = size_of_others(connection, at);
             let transaction = &mut connection.transactions[at];
-            transaction.check_size(&identity, &self.quotas)?;
+            transaction.check_size(&identity, &self.quotas, others)?;
             &mut transaction.space
         };
         Ok(Scene {
@@ -204,6 +205,17 @@ fn transaction_index<P: Platform>(connection: &mut Connection<P>, id: u32, live:
     transaction.doomed = true;
     connection.transactions.push(transaction);
     Ok(connection.transactions.len() - 1)
+}
+
+/// Bytes that a client's transactions but the one at `at` keep; none is counted of domain 0's, which has no limit.
+fn size_of_others<P: Platform>(connection: &Connection<P>, at: usize) -> u64 {
+    if connection.identity.privileged {
+        return 0;
+    }
+    let all = connection.transactions.iter().enumerate();
+    all.filter(|(index, _)| *index != at)
+        .map(|(_, other)| other.size())
+        .sum()
 }
 
 /// Whether a client has a transaction of this number.

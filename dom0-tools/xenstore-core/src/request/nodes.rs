@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use xenstore_proto::{Error, Header, PAYLOAD_MAX, fields, parse_number, path, perm, split_value};
 
-use super::{Flow, Outcome, absolute_path, only_field, transaction_index};
+use super::{Flow, Outcome, absolute_path, only_field, size_of_others, transaction_index};
 use crate::access::Rights;
 use crate::daemon::Daemon;
 use crate::platform::Platform;
@@ -170,9 +170,10 @@ impl<P: Platform> Daemon<P> {
             let at = transaction_index(connection, header.transaction, &self.live)?;
             terms.owned_elsewhere = self.live.counts.get(&identity.holder.domain).copied().unwrap_or(0);
             let watched = self.watches.any_below(path);
+            let others = size_of_others(connection, at);
             let transaction = &mut connection.transactions[at];
             let told = work(&mut transaction.space, &terms, path)?;
-            transaction.check_size(&identity, &self.quotas)?;
+            transaction.check_size(&identity, &self.quotas, others)?;
             match told {
                 Told::Nothing => {}
                 Told::Change(old) => {

@@ -129,10 +129,27 @@ impl Children {
     }
 
     /// Calls `visit` for each child in order.
-    pub fn for_each(&self, mut visit: impl FnMut(&Child)) {
+    pub fn for_each<'a>(&'a self, mut visit: impl FnMut(&'a Child)) {
         match &self.form {
             Form::Few(list) => list.iter().for_each(visit),
             Form::Many(many) => many.trie.in_order().into_iter().for_each(&mut visit),
+        }
+    }
+
+    /// The children in order.
+    pub fn in_order(&self) -> Vec<&Child> {
+        match &self.form {
+            Form::Few(list) => list.iter().collect(),
+            Form::Many(many) => many.trie.in_order(),
+        }
+    }
+
+    /// Takes all children out; those that a copy shares stay there, and do not come along.
+    pub(super) fn take_into(&mut self, into: &mut Vec<Child>) {
+        self.list_length = 0;
+        match core::mem::replace(&mut self.form, Form::Few(Vec::new())) {
+            Form::Few(list) => into.extend(list),
+            Form::Many(many) => many.trie.take_into(into),
         }
     }
 

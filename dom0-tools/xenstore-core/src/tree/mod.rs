@@ -3,6 +3,7 @@
 
 mod children;
 mod trie;
+mod walk;
 
 use alloc::rc::Rc;
 use alloc::vec::Vec;
@@ -93,20 +94,6 @@ impl Node {
     /// The domain that owns it.
     pub fn owner(&self) -> u16 {
         self.permissions.owner()
-    }
-
-    /// Calls `visit` for this node and all below it, with their paths, children before their parents.
-    pub fn for_each_below(&self, path: &mut Vec<u8>, visit: &mut impl FnMut(&[u8], &Node)) {
-        self.children.for_each(|child| {
-            let end = path.len();
-            if path.last() != Some(&b'/') {
-                path.push(b'/');
-            }
-            path.extend_from_slice(&child.name);
-            child.node.for_each_below(path, visit);
-            path.truncate(end);
-        });
-        visit(path, self);
     }
 }
 

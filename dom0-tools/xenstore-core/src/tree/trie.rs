@@ -127,6 +127,12 @@ impl Trie {
         }
     }
 
+    /// All children that no other map shares.
+    pub(super) fn take_into(self, into: &mut Vec<Child>) {
+        // No deeper than the hash has digits.
+        take_slot(self.root, into);
+    }
+
     /// All children in the order in which they came.
     pub(super) fn in_order(&self) -> Vec<&Child> {
         let mut entries = Vec::with_capacity(self.count);
@@ -168,5 +174,13 @@ fn collect<'a>(slot: &'a Slot, into: &mut Vec<&'a Entry>) {
     match slot {
         Slot::Leaf(entries) => into.extend(entries),
         Slot::Branch(slots) => slots.iter().flatten().for_each(|below| collect(below, into)),
+    }
+}
+
+fn take_slot(slot: Rc<Slot>, into: &mut Vec<Child>) {
+    match Rc::into_inner(slot) {
+        Some(Slot::Leaf(entries)) => into.extend(entries.into_iter().map(|entry| entry.child)),
+        Some(Slot::Branch(slots)) => slots.into_iter().flatten().for_each(|below| take_slot(below, into)),
+        None => {}
     }
 }
