@@ -30,10 +30,11 @@ impl Outgoing {
         };
         if let Some(gso) = meta.gso.filter(|gso| !peer.takes_gso(gso.kind)) {
             let mut result = None;
-            segment::cut(frame, gso, &mut self.scratch, |piece| match result {
-                None => result = Some(put(piece, valid)),
-                Some(Ok(())) => drop(put(piece, valid)),
-                Some(Err(_)) => {}
+            segment::cut(frame, gso, &mut self.scratch, |piece| {
+                let put = put(piece, valid);
+                let is_put = put.is_ok();
+                result.get_or_insert(put);
+                is_put
             })
             .map_err(|_| SendError::BadLength)?;
             return result.unwrap_or(Err(SendError::BadLength));

@@ -5,30 +5,50 @@ use alloc::vec::Vec;
 use crate::checksum::{self, Transport};
 use crate::meta::Gso;
 
-/// What cannot be cut: no TCP header, or not over the protocol that was said.
+/// Why a frame cannot be cut.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct NotTcp;
+pub enum Uncuttable {
+    /// It has no TCP header, or not over the protocol that was said.
+    NotTcp,
+    /// Into segments of less than [`LEAST`] bytes, which no connection agrees on.
+    TooSmall,
+}
+
+/// Least bytes of payload of a segment that is not the last: below the least that IPv4 promises to carry (RFC 791) less
+/// all options. Whoever sends a frame says how it is to be cut, and a cut into single bytes would make one frame cost as
+/// much as 65000.
+pub const LEAST: u16 = 48;
 
 const FIN: u8 = 0x01;
 const PSH: u8 = 0x08;
 const CWR: u8 = 0x80;
 
 /// Cuts `frame` into segments of at most `gso.size` bytes of payload and gives each to `take`, complete with lengths,
-/// sequence numbers, flags and checksums. `scratch` is where they are built.
+/// sequence numbers, flags and checksums, for as long as that wants more. `scratch` is where they are built.
 ///
 /// # Errors
-/// [`NotTcp`]; then `take` has not been called.
-pub fn cut(frame: &[u8], gso: Gso, scratch: &mut Vec<u8>, mut take: impl FnMut(&mut [u8])) -> Result<(), NotTcp> {
-    let transport = Transport::find(frame).filter(|found| found.is_tcp).ok_or(NotTcp)?;
+/// [`Uncuttable`]; then `take` has not been called.
+pub fn cut(
+    frame: &[u8],
+    gso: Gso,
+    scratch: &mut Vec<u8>,
+    mut take: impl FnMut(&mut [u8]) -> bool,
+) -> Result<(), Uncuttable> {
+    let transport = Transport::find(frame)
+        .filter(|found| found.is_tcp)
+        .ok_or(Uncuttable::NotTcp)?;
     let tcp = transport.body.start;
     let payload = tcp + usize::from(frame[tcp + 12] >> 4) * 4;
     if payload < tcp + 20 || payload > transport.body.end {
-        return Err(NotTcp);
+        return Err(Uncuttable::NotTcp);
     }
     let data = &frame[payload..transport.body.end];
     let sequence = u32::from_be_bytes([frame[tcp + 4], frame[tcp + 5], frame[tcp + 6], frame[tcp + 7]]);
     let size = usize::from(gso.size.get());
     let count = data.len().div_ceil(size).max(1);
+    if count > 1 && gso.size.get() < LEAST {
+        return Err(Uncuttable::TooSmall);
+    }
     for index in 0..count {
         let start = index * size;
         let part = &data[start..data.len().min(start + size)];
@@ -42,7 +62,9 @@ pub fn cut(frame: &[u8], gso: Gso, scratch: &mut Vec<u8>, mut take: impl FnMut(&
             index: index as u16,
         };
         finish(scratch, &transport, &place);
-        take(scratch);
+        if !take(scratch) {
+            break;
+        }
     }
     Ok(())
 }

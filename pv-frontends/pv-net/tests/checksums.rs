@@ -155,13 +155,16 @@ proptest! {
         for kind in [GsoKind::TcpV4, GsoKind::TcpV6] {
             let gso = Gso { kind, size: NonZeroU16::new(size).unwrap() };
             let mut pieces = 0;
-            let _ = segment::cut(&bytes, gso, &mut Vec::new(), |_| pieces += 1);
-            prop_assert!(pieces <= bytes.len());
+            let _ = segment::cut(&bytes, gso, &mut Vec::new(), |_| {
+                pieces += 1;
+                true
+            });
+            prop_assert!(pieces <= 1 + bytes.len() / usize::from(segment::LEAST));
         }
     }
 
     #[test]
-    fn segments_are_right_and_put_together_again(packet in packets(), size in 1u16..1600) {
+    fn segments_are_right_and_put_together_again(packet in packets(), size in segment::LEAST..1600) {
         prop_assume!(packet.is_tcp);
         let (frame, mut payload, mut count) = (packet.frame(), Vec::new(), 0);
         let gso = Gso { kind: GsoKind::TcpV4, size: NonZeroU16::new(size).unwrap() };
@@ -174,6 +177,7 @@ proptest! {
             assert_eq!(sequence, 1000 + payload.len() as u32);
             payload.extend_from_slice(&piece[headers..]);
             count += 1;
+            true
         });
         prop_assert_eq!(result, Ok(()));
         prop_assert_eq!(&payload, &packet.payload);
@@ -196,4 +200,35 @@ fn fragments_and_other_protocols_have_no_sum_to_check() {
         assert!(!complete(&mut frame), "byte {at}");
         assert!(!blank(&mut frame), "byte {at}");
     }
+}
+
+#[test]
+fn nobody_has_a_frame_cut_into_dust() {
+    let packet = Packet {
+        is_v6: false,
+        is_tcp: true,
+        is_tagged: false,
+        payload: vec![1; 60000],
+    };
+    let gso = |size| Gso {
+        kind: GsoKind::TcpV4,
+        size: NonZeroU16::new(size).unwrap(),
+    };
+    let mut count = 0;
+    let mut cut = |size, most| {
+        count = 0;
+        let result = segment::cut(&packet.frame(), gso(size), &mut Vec::new(), |_| {
+            count += 1;
+            count < most
+        });
+        (result, count)
+    };
+    for size in [1, segment::LEAST - 1] {
+        assert_eq!(cut(size, usize::MAX), (Err(segment::Uncuttable::TooSmall), 0));
+    }
+    assert_eq!(
+        cut(segment::LEAST, usize::MAX),
+        (Ok(()), 60000 / usize::from(segment::LEAST))
+    );
+    assert_eq!(cut(1448, 3), (Ok(()), 3), "no more than are wanted");
 }
