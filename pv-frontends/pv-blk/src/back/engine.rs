@@ -293,6 +293,10 @@ impl<H: Hal> Engine<H> {
         let bytes = total(&segments);
         check(&geometry, sector, (bytes / SECTOR_SIZE) as u64, write)?;
         if barrier {
+            // It was not offered: a disk that cannot flush keeps no order.
+            if !geometry.flush {
+                return Err(Status::Unsupported);
+            }
             let again = Request::Transfer {
                 write,
                 barrier,
@@ -353,6 +357,9 @@ impl<H: Hal> Engine<H> {
         let geometry = disk.geometry();
         let offered = geometry.discard.ok_or(Status::Unsupported)?;
         check(&geometry, sector, sectors, true)?;
+        if sectors == 0 {
+            return Ok(Outcome::Over(Status::Okay));
+        }
         // The header: the flag is ignored where it was not offered.
         let secure = secure && offered.secure;
         let work = Work::Discard {

@@ -103,3 +103,49 @@ fn one_frontend_cannot_make_the_backend_hold_more_than_so_many_bytes() {
     assert_eq!(sum, BYTES);
     assert_eq!(engine.underway(), 4);
 }
+
+/// How `disk` answers the only request of a ring, which is made of the grant of a page.
+fn answer_to(disk: &mut impl Disk, request: impl Fn([u8; 4]) -> Vec<u8>) -> i16 {
+    let machine = Machine::new();
+    let (front, back) = (machine.add_domain(1), machine.add_domain(2));
+    let ring = SharedPages::new(&front, back.id(), 1, Access::ReadWrite).unwrap();
+    let page = SharedPages::new(&front, back.id(), 1, Access::ReadWrite).unwrap();
+    let channel = Channel::offer(&front, back.id()).unwrap();
+    let connection = Connection {
+        persistent: false,
+        ring_order: 0,
+        queues: [QueueAddress {
+            ring: ring.grants().to_vec(),
+            port: channel.port(),
+        }]
+        .into(),
+    };
+    ring.write(64, &request(page.grants()[0].0.to_le_bytes()));
+    ring.store_u32(0, 1, core::sync::atomic::Ordering::SeqCst);
+    let mut engine = Engine::new(&back, front.id(), &connection, 0).unwrap();
+    while engine.poll(disk) {}
+    assert_eq!(ring.load_u32(8, core::sync::atomic::Ordering::SeqCst), 1, "no answer");
+    let mut status = [0; 2];
+    ring.read(64 + 10, &mut status);
+    i16::from_le_bytes(status)
+}
+
+#[test]
+fn a_barrier_is_refused_where_the_disk_cannot_flush() {
+    let barrier = |grant: [u8; 4]| [&[2, 1][..], &[0; 22], &grant].concat();
+    let mut disk = MemoryDisk::new(std::vec![0; 4096]);
+    assert_eq!(answer_to(&mut disk, barrier), Status::Okay.code());
+    let geometry = Geometry {
+        flush: false,
+        ..disk.geometry()
+    };
+    let mut disk = disk.with_geometry(geometry);
+    assert_eq!(answer_to(&mut disk, barrier), Status::Unsupported.code());
+}
+
+#[test]
+fn a_discard_of_no_sector_is_done_without_the_disk() {
+    let mut disk = Slow(Vec::new());
+    assert_eq!(answer_to(&mut disk, |_| std::vec![5]), Status::Okay.code());
+    assert!(disk.0.is_empty());
+}

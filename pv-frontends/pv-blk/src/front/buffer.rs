@@ -17,6 +17,8 @@ pub struct Buffer<H: Hal> {
     grants: Vec<GrantRef>,
     /// The connection that the grants were made for.
     connection: u64,
+    /// A backend that has no grant any more may still have pages mapped.
+    is_held: bool,
 }
 
 impl<H: Hal> Buffer<H> {
@@ -30,6 +32,7 @@ impl<H: Hal> Buffer<H> {
             pages: hal.allocate(bytes.div_ceil(PAGE_SIZE).max(1))?,
             grants: Vec::new(),
             connection: 0,
+            is_held: false,
         })
     }
 
@@ -40,7 +43,7 @@ impl<H: Hal> Buffer<H> {
 
     /// Lets `peer` reach the first `count` pages at least.
     pub(super) fn share(&mut self, connection: u64, peer: DomId, count: usize, access: Access) -> Result<(), Error> {
-        if self.connection != connection {
+        if self.connection != connection || self.is_held {
             self.isolate()?;
             self.connection = connection;
         }
@@ -57,13 +60,15 @@ impl<H: Hal> Buffer<H> {
         for grant in self.grants.drain(..) {
             is_over &= self.hal.end_access(grant);
         }
+        self.is_held |= !is_over;
         is_over
     }
 
     /// Makes sure that the backend of an earlier connection cannot reach the buffer any more: where it still has pages
-    /// mapped, the contents move to others.
+    /// mapped, the contents move to others. Where there are none, the buffer is not shared again before there are.
     pub(super) fn isolate(&mut self) -> Result<(), Error> {
-        if self.take_back() {
+        self.take_back();
+        if !self.is_held {
             return Ok(());
         }
         let fresh = self.hal.allocate(self.pages.page_count())?;
@@ -73,6 +78,7 @@ impl<H: Hal> Buffer<H> {
             fresh.write(at, &bytes);
         }
         self.pages = fresh;
+        self.is_held = false;
         Ok(())
     }
 }
@@ -112,5 +118,34 @@ impl<H: Hal> fmt::Debug for Buffer<H> {
             .field("pages", &pages)
             .field("grants", &self.grants)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pv_hal::fake::{Kind, Machine};
+
+    use super::*;
+
+    #[test]
+    fn pages_that_an_earlier_backend_holds_are_never_used_again() {
+        let machine = Machine::new();
+        let (front, back) = (machine.add_domain(1), machine.add_domain(2));
+        let mut buffer = Buffer::new(&front, PAGE_SIZE).unwrap();
+        buffer.share(1, back.id(), 1, Access::ReadWrite).unwrap();
+        let held = back.map(front.id(), buffer.grants(1), Access::ReadWrite).unwrap();
+        buffer.write(0, b"first");
+        // No memory to move to, twice: the grant is gone after the first time, the mapping is not.
+        for _ in 0..2 {
+            machine.fail(front.id(), Kind::Allocate, 0, Error::NoMemory);
+            assert_eq!(buffer.share(2, back.id(), 1, Access::ReadWrite), Err(Error::NoMemory));
+        }
+        buffer.share(2, back.id(), 1, Access::ReadWrite).unwrap();
+        let mut seen = [0; 5];
+        buffer.read(0, &mut seen);
+        assert_eq!(&seen, b"first", "the contents have moved along");
+        buffer.write(0, b"later");
+        held.read(0, &mut seen);
+        assert_eq!(&seen, b"first");
     }
 }
