@@ -202,9 +202,35 @@ impl Device {
     fn refuse(&mut self, store: &mut Client, error: &anyhow::Error) -> Result<()> {
         self.queues.clear();
         self.image = None;
-        let text = format!("{error:#}");
+        let text = shortened(&format!("{error:#}"));
         eprintln!("blkd: disk {} of domain {}: {text}", self.key.1, self.key.0);
         store.write(&format!("error/{}/error", self.backend), &text)?;
         self.announce(store, State::Closed)
+    }
+}
+
+/// What fits into a node, whatever a frontend has written that the text repeats: a text that the store refuses would end
+/// blkd, and the disks of all guests with it.
+fn shortened(text: &str) -> String {
+    const MOST: usize = 500;
+    let mut short: String = text.chars().take(MOST).collect();
+    if short.len() < text.len() {
+        short.push_str(" …");
+    }
+    short
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_a_frontend_writes_its_report_fits_into_a_node() {
+        for written in ["x".repeat(2048), "\u{1}".repeat(2048), "😀".repeat(500)] {
+            let report = shortened(&format!("device/vbd/1/ring-ref holds {written:?}, not a number"));
+            assert!(report.len() <= 2048, "{} bytes", report.len());
+            assert!(report.starts_with("device/vbd/1/ring-ref holds"));
+        }
+        assert_eq!(shortened("short"), "short");
     }
 }
