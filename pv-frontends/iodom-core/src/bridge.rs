@@ -11,8 +11,10 @@ use crate::nodes::Device;
 
 /// Frames that one look takes from one interface, so that none keeps the others waiting.
 const BUDGET: usize = 64;
-/// Addresses that are remembered.
-const KNOWN: usize = 1024;
+/// Addresses that are remembered behind the wire, and behind one guest's interface: one that sends from ever new ones
+/// takes no other's place.
+const KNOWN_OUTSIDE: usize = 1024;
+const KNOWN_OF_GUEST: usize = 64;
 /// Bytes of an Ethernet header.
 const HEADER: usize = 14;
 
@@ -44,7 +46,10 @@ pub struct Counts {
 pub struct Bridge<H: Hal, S: Store, U: Uplink> {
     wire: Option<U>,
     guests: BTreeMap<Device, Back<H, S>>,
+    /// Addresses that were seen.
     known: BTreeMap<Mac, Place>,
+    /// The interfaces' own addresses, which nobody else can take.
+    own: BTreeMap<Mac, Device>,
     buffer: Vec<u8>,
     scratch: Vec<u8>,
     counts: Counts,
@@ -57,6 +62,7 @@ impl<H: Hal, S: Store, U: Uplink> Bridge<H, S, U> {
             wire,
             guests: BTreeMap::new(),
             known: BTreeMap::new(),
+            own: BTreeMap::new(),
             buffer: alloc::vec![0; MAX_FRAME],
             scratch: Vec::new(),
             counts: Counts::default(),
@@ -65,12 +71,15 @@ impl<H: Hal, S: Store, U: Uplink> Bridge<H, S, U> {
 
     /// Adds a guest's interface.
     pub fn add(&mut self, device: Device, end: Back<H, S>) {
+        self.known.remove(&end.mac());
+        self.own.insert(end.mac(), device);
         self.guests.insert(device, end);
     }
 
     /// Takes one out, and forgets what was behind it.
     pub fn remove(&mut self, device: Device) -> Option<Back<H, S>> {
         self.known.retain(|_, place| *place != Place::Guest(device));
+        self.own.retain(|_, owner| *owner != device);
         self.guests.remove(&device)
     }
 
@@ -120,10 +129,9 @@ impl<H: Hal, S: Store, U: Uplink> Bridge<H, S, U> {
 
     fn pass_on(&mut self, from: Place, frame: &mut [u8], meta: Meta) {
         let Some((to, sender)) = addresses(frame) else { return };
-        if !is_group(&sender) && (self.known.len() < KNOWN || self.known.contains_key(&sender)) {
-            self.known.insert(sender, from);
-        }
-        match self.known.get(&to).copied().filter(|_| !is_group(&to)) {
+        self.learn(sender, from);
+        let own = self.own.get(&to).map(|device| Place::Guest(*device));
+        match own.or_else(|| self.known.get(&to).copied()).filter(|_| !is_group(&to)) {
             Some(place) if place == from => {}
             Some(place) => self.put(place, frame, meta),
             None => {
@@ -132,6 +140,20 @@ impl<H: Hal, S: Store, U: Uplink> Bridge<H, S, U> {
                     self.put(place, frame, meta);
                 }
             }
+        }
+    }
+
+    /// Remembers where an address was seen.
+    fn learn(&mut self, sender: Mac, from: Place) {
+        if is_group(&sender) || self.own.contains_key(&sender) || self.known.get(&sender) == Some(&from) {
+            return;
+        }
+        let most = match from {
+            Place::Wire => KNOWN_OUTSIDE,
+            Place::Guest(_) => KNOWN_OF_GUEST,
+        };
+        if self.known.values().filter(|place| **place == from).count() < most {
+            self.known.insert(sender, from);
         }
     }
 
@@ -152,7 +174,10 @@ impl<H: Hal, S: Store, U: Uplink> Bridge<H, S, U> {
         let Some(wire) = &mut self.wire else { return true };
         if let Some(gso) = meta.gso {
             let mut all = true;
-            let cut = segment::cut(frame, gso, &mut self.scratch, |piece| all &= wire.send(piece));
+            let cut = segment::cut(frame, gso, &mut self.scratch, |piece| {
+                all = wire.send(piece);
+                all
+            });
             return cut.is_ok() && all;
         }
         if meta.checksum == Checksum::Blank {

@@ -10,6 +10,7 @@
 //! | `extra` | the kernel's command line | empty |
 //! | `disk` | `DEVICE[,N[,r]]`: the guest's `xvda`, …; which of this domain's disks; read-only; may be repeated | none |
 //! | `net` | `yes`, or a MAC address; may be repeated | none |
+//! | `on_reboot` | `restart` or `destroy`: what becomes of it when it reboots | `restart` |
 use crate::archive::Files;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -52,6 +53,8 @@ pub struct GuestConfig<'a> {
     pub disks: Vec<DiskConfig>,
     /// Its network interfaces.
     pub nets: Vec<NetConfig>,
+    /// It is started anew when it reboots.
+    pub restarts: bool,
 }
 
 /// What is wrong with a guest.
@@ -121,6 +124,7 @@ fn empty(name: &str) -> GuestConfig<'_> {
         extra: "",
         disks: Vec::new(),
         nets: Vec::new(),
+        restarts: true,
     }
 }
 
@@ -146,6 +150,7 @@ fn set<'a>(guest: &mut GuestConfig<'a>, line: &'a str) -> Option<()> {
         "extra" => guest.extra = value,
         "disk" => guest.disks.push(disk(value)?),
         "net" => guest.nets.push(NetConfig { mac: mac(value)? }),
+        "on_reboot" => guest.restarts = restarts(value)?,
         _ => return None,
     }
     Some(())
@@ -165,6 +170,14 @@ fn disk(value: &str) -> Option<DiskConfig> {
         backing,
         read_only,
     })
+}
+
+fn restarts(value: &str) -> Option<bool> {
+    match value {
+        "restart" => Some(true),
+        "destroy" => Some(false),
+        _ => None,
+    }
 }
 
 fn mac(value: &str) -> Option<Option<[u8; 6]>> {
@@ -211,9 +224,9 @@ mod tests {
 
     #[test]
     fn all_keys_are_read() {
-        let text =
-            "# a guest\nmemory = 64\nvcpus=2\nextra=a=b c\ndisk=xvda\ndisk=xvdb,1,r\nnet=yes\nnet=0:16:3e:1:2:ff\n";
+        let text = "# a guest\nmemory = 64\nvcpus=2\nextra=a=b c\ndisk=xvda\ndisk=xvdb,1,r\nnet=yes\nnet=0:16:3e:1:2:ff\non_reboot=destroy\n";
         let guest = guest(text).unwrap();
+        assert!(!guest.restarts);
         assert_eq!((guest.memory, guest.vcpus, guest.extra), (64, 2, "a=b c"));
         let disks: Vec<_> = guest
             .disks
@@ -235,6 +248,7 @@ mod tests {
             "disk=,1",
             "disk=xvda,0,q",
             "net=1:2",
+            "on_reboot=never",
             "words",
         ] {
             assert_eq!(guest(line), Err(ConfigError::Line("g", line)));

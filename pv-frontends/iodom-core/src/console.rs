@@ -10,6 +10,10 @@ use pv_ring::bytes::Layout;
 const LONGEST: usize = 400;
 /// Most bytes that wait to be typed.
 const TYPED: usize = 4096;
+/// Bytes that are taken at a time, and how often one look takes some: two rings full. A guest that prints as fast as it
+/// is read keeps nobody else waiting.
+const TAKEN: usize = 512;
+const LOOKS: usize = 8;
 
 /// The end that reads a guest's console.
 pub struct Console<H: Hal> {
@@ -39,15 +43,15 @@ impl<H: Hal> Console<H> {
         self.channel.port()
     }
 
-    /// Hands complete lines to `print`, without their ends, and passes on what was typed. A ring that the guest has
-    /// spoilt is let alone until the next time.
-    pub fn poll(&mut self, print: &mut dyn FnMut(&[u8])) {
+    /// Hands complete lines to `print`, without their ends, and passes on what was typed; true if there may be more at
+    /// once. A ring that the guest has spoilt is let alone until the next time.
+    pub fn poll(&mut self, print: &mut dyn FnMut(&[u8])) -> bool {
         self.channel.take_event();
-        while let Ok(true) = self.step(print) {}
+        (0..LOOKS).all(|_| self.step(print).unwrap_or(false))
     }
 
     fn step(&mut self, print: &mut dyn FnMut(&[u8])) -> Result<bool, Broken> {
-        let mut bytes = [0; 512];
+        let mut bytes = [0; TAKEN];
         let taken = Layout::CONSOLE_OUT.take(&self.page, &mut bytes)?;
         for &byte in &bytes[..taken] {
             match byte {

@@ -12,6 +12,7 @@ use crate::build::{NewDomain, usual_mac};
 use crate::config::{DiskConfig, GuestConfig, NetConfig, device_number};
 use crate::console::Console;
 use crate::nodes::Device;
+use crate::restart::Life;
 
 /// Something about a device that did not work; the text says what.
 pub type Trouble = String;
@@ -40,6 +41,8 @@ pub struct Guest<H: Hal, S: Store, D: Disk> {
     pub config: GuestConfig<'static>,
     /// Its domain.
     pub domain: NewDomain,
+    /// Since when it runs.
+    pub life: Life,
     /// Its console.
     pub console: Console<H>,
     /// Its disks.

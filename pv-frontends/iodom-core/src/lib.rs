@@ -12,5 +12,7 @@ pub mod console;
 pub mod guest;
 pub mod nodes;
 pub mod request;
+pub mod restart;
 pub mod server;
+pub mod share;
 pub mod store;

@@ -39,6 +39,25 @@ impl Requests {
         Ok(())
     }
 
+    /// Notes a device that is being taken away; false where it was being so already. A guest that does not let go may
+    /// ask again and again.
+    fn leave(&mut self, device: Device) -> bool {
+        let is_new = !self.leaving.contains(&device);
+        if is_new {
+            self.leaving.push(device);
+        }
+        is_new
+    }
+
+    /// Notes a device that is to come back, for the request of this number; false where it was to already.
+    fn come(&mut self, device: Device, number: &str) -> bool {
+        let is_new = self.coming.iter().all(|(other, _)| *other != device);
+        if is_new {
+            self.coming.push((device, number.into()));
+        }
+        is_new
+    }
+
     /// Forgets a guest.
     pub(crate) fn forget(&mut self, store: &impl Store, domid: u16) {
         if let Some(watch) = self.watches.remove(&domid) {
@@ -85,7 +104,11 @@ pub(crate) fn answer<H: Hal, C: Control, D: Disks, U: Uplink>(server: &mut Serve
         match act(server, domid, action) {
             Outcome::Done => reply(&server.store, domid, number, "done"),
             Outcome::Unable(why) => reply(&server.store, domid, number, &format!("unable {why}")),
-            Outcome::Later(device) => server.requests.coming.push((device, number.into())),
+            Outcome::Later(device) => {
+                if !server.requests.come(device, number) {
+                    reply(&server.store, domid, number, "unable it is to come already");
+                }
+            }
         }
     }
     is_busy
@@ -160,7 +183,8 @@ fn detach<H: Hal, C: Control, D: Disks, U: Uplink>(
         return Err("there is no such device".into());
     }
     device.withdraw(&server.store).map_err(|error| format!("{error}"))?;
-    server.requests.leaving.push(device);
+    // Asked for twice, it goes once.
+    server.requests.leave(device);
     Ok(())
 }
 
@@ -220,5 +244,33 @@ fn kill<H: Hal, C: Control, D: Disks, U: Uplink>(
             Ok(())
         }
         _ => Err(format!("there is no backend {kind} that could die alone")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guest_that_asks_again_and_again_is_remembered_once() {
+        let device = |number| Device {
+            kind: "vif",
+            domid: 3,
+            number,
+        };
+        let mut requests = Requests::default();
+        let left: Vec<bool> = (0..100).map(|_| requests.leave(device(1))).collect();
+        let came: Vec<bool> = (0..100)
+            .map(|round| requests.come(device(1), &format!("{round}")))
+            .collect();
+        for answers in [left, came] {
+            assert!(answers[0] && !answers[1..].contains(&true));
+        }
+        assert!(requests.leave(device(2)) && requests.come(device(2), "x"));
+        assert_eq!((requests.leaving.len(), requests.coming.len()), (2, 2));
+        assert_eq!(
+            requests.coming[0].1, "0",
+            "the first request is the one that is answered"
+        );
     }
 }

@@ -15,6 +15,7 @@ use crate::console::Console;
 use crate::guest::{Disks, Guest, Trouble, attach_disk, attach_net};
 use crate::nodes::{self, Device};
 use crate::request::{Requests, answer};
+use crate::restart::Life;
 use crate::store::StoreServer;
 
 /// Who reads what the guests print and hears of their ends.
@@ -23,6 +24,8 @@ pub trait Reports {
     fn line(&mut self, guest: &str, text: &[u8]);
     /// A guest has shut down, and is taken away.
     fn ended(&mut self, guest: &str, reason: ShutdownReason);
+    /// A guest that has rebooted runs as this domain, or does not and why.
+    fn restarted(&mut self, guest: &str, result: Result<u16, Trouble>);
 }
 
 /// A guest of a driver domain with these disks.
@@ -71,14 +74,18 @@ impl<H: Hal, C: Control, D: Disks, U: Uplink> Server<H, C, D, U> {
     /// # Errors
     /// What went wrong.
     pub fn start(&mut self, config: &GuestConfig<'static>) -> Result<u16, Trouble> {
+        self.begin(config, Life::begin(self.hal.now()))
+    }
+
+    fn begin(&mut self, config: &GuestConfig<'static>, life: Life) -> Result<u16, Trouble> {
         self.started += 1;
         let domain = build::build(&*self.control, config, self.started).map_err(|error| error.to_string())?;
-        self.connect(config, domain)
+        self.connect(config, domain, life)
             .inspect_err(|_| self.take_away(domain.domid))?;
         Ok(domain.domid)
     }
 
-    fn connect(&mut self, config: &GuestConfig<'static>, domain: NewDomain) -> Result<(), Trouble> {
+    fn connect(&mut self, config: &GuestConfig<'static>, domain: NewDomain, life: Life) -> Result<(), Trouble> {
         let domid = domain.domid;
         let said = nodes::Domain {
             domid,
@@ -97,6 +104,7 @@ impl<H: Hal, C: Control, D: Disks, U: Uplink> Server<H, C, D, U> {
         let mut guest = Guest {
             config: config.clone(),
             domain,
+            life,
             console,
             disks: Vec::new(),
         };
@@ -120,7 +128,7 @@ impl<H: Hal, C: Control, D: Disks, U: Uplink> Server<H, C, D, U> {
         let mut is_busy = self.store.serve();
         for guest in self.guests.values_mut() {
             let name = guest.config.name;
-            guest.console.poll(&mut |line| reports.line(name, line));
+            is_busy |= guest.console.poll(&mut |line| reports.line(name, line));
             is_busy |= guest.serve_disks();
         }
         self.follow_interfaces();
@@ -178,11 +186,21 @@ impl<H: Hal, C: Control, D: Disks, U: Uplink> Server<H, C, D, U> {
             if let Some(mut guest) = self.guests.remove(&domid) {
                 let name = guest.config.name;
                 guest.console.finish(&mut |line| reports.line(name, line));
+                let (config, life) = (guest.config.clone(), guest.life);
                 drop(guest);
                 self.take_away(domid);
                 reports.ended(name, reason);
+                if reason == ShutdownReason::Reboot && config.restarts {
+                    reports.restarted(name, self.restart(&config, life));
+                }
             }
         }
+    }
+
+    /// Starts a guest that has rebooted anew.
+    fn restart(&mut self, config: &GuestConfig<'static>, life: Life) -> Result<u16, Trouble> {
+        let life = life.next(self.hal.now()).ok_or("it does nothing but reboot")?;
+        self.begin(config, life)
     }
 
     /// Types at the first guest's console.

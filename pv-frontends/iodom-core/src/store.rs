@@ -26,6 +26,9 @@ struct Inner<H: Hal, C: Domains> {
     next_watch: u32,
 }
 
+/// Events that are kept for a watch one by one; beyond them one stands for all. A guest may cause any number.
+const EVENTS_KEPT: usize = 32;
+
 struct OwnWatch {
     path: String,
     events: VecDeque<String>,
@@ -119,7 +122,10 @@ impl<H: Hal, C: Domains> Inner<H, C> {
             if let Some(watch) = watch {
                 let path = String::from_utf8_lossy(&path).into_owned();
                 // The same change told twice says nothing more.
-                if watch.events.back() != Some(&path) {
+                if watch.events.len() >= EVENTS_KEPT {
+                    watch.events.clear();
+                    watch.events.push_back(watch.path.clone());
+                } else if watch.events.back() != Some(&path) {
                     watch.events.push_back(path);
                 }
             }

@@ -126,17 +126,19 @@ fn frames_to_all_reach_all_and_answers_only_their_receiver() {
 #[test]
 fn the_wire_is_one_of_the_ends() {
     let mut net = net(2);
-    let macs: Vec<_> = net.fronts.iter().map(Interface::mac).collect();
-    let unknown = frame(macs[0], OUTSIDE, "who");
+    let behind = [6, 0, 0, 0, 0, 9];
+    let unknown = frame(behind, OUTSIDE, "who");
     net.wire.0.borrow_mut().inbound.push_back(unknown.clone());
     assert_eq!(
         net.received(0),
         [&unknown[..]],
         "a receiver that is not known yet gets it with all others"
     );
-    let answer = frame(OUTSIDE, macs[0], "me");
+    let answer = frame(OUTSIDE, behind, "me");
     net.send(0, &answer);
     assert_eq!(net.on_wire(), [&answer[..]]);
+    net.wire.0.borrow_mut().inbound.push_back(unknown.clone());
+    assert_eq!(net.received(0), [&unknown[..]]);
     assert_eq!(net.received(1).len(), 1, "only the first, which went to all");
 }
 
@@ -166,4 +168,34 @@ fn frames_too_short_to_have_addresses_go_nowhere() {
     net.wire.0.borrow_mut().inbound.extend([vec![1; 13], vec![]]);
     net.bed.machine.settle(20);
     assert!(net.received(0).is_empty() && net.received(1).is_empty());
+}
+
+#[test]
+fn a_guest_takes_neither_anothers_address_nor_anothers_room() {
+    let mut net = net(3);
+    let macs: Vec<_> = net.fronts.iter().map(Interface::mac).collect();
+    let behind = [6, 0, 0, 0, 0, 1];
+    // The first guest sends as if it were the second, and from more addresses than are kept.
+    net.send(0, &frame(OUTSIDE, macs[1], "mine"));
+    for number in 0..2000u16 {
+        let [high, low] = number.to_be_bytes();
+        net.send(0, &frame(OUTSIDE, [2, 1, 0, 0, high, low], "many"));
+        if number % 32 == 0 {
+            net.on_wire();
+            net.received(1);
+            net.received(2);
+        }
+    }
+    // The second has another machine behind it, which is remembered all the same.
+    net.send(1, &frame(OUTSIDE, behind, "here"));
+    net.on_wire();
+    for guest in 0..3 {
+        net.received(guest);
+    }
+    for to in [macs[1], behind] {
+        let inbound = frame(to, OUTSIDE, "to the second");
+        net.wire.0.borrow_mut().inbound.push_back(inbound.clone());
+        assert_eq!(net.received(1), [inbound]);
+        assert!(net.received(0).is_empty() && net.received(2).is_empty());
+    }
 }

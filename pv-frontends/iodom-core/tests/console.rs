@@ -69,3 +69,21 @@ fn a_spoilt_ring_is_left_alone_until_it_makes_sense_again() {
     Layout::CONSOLE_OUT.put(&page, b"again\n").unwrap();
     assert_eq!(lines(&mut console), ["again"]);
 }
+
+#[test]
+fn a_guest_that_prints_without_end_is_left_for_a_while() {
+    let (guest, mut console) = ends();
+    let (page, _) = guest.console_ring().unwrap();
+    let print_more = || Layout::CONSOLE_OUT.put(&page, &[b'\n'; 2048]).unwrap();
+    print_more();
+    let mut lines = 0;
+    let mut print = |_: &[u8]| {
+        lines += 1;
+        print_more();
+    };
+    assert!(console.poll(&mut print), "there is more");
+    assert_eq!(lines, 4096);
+    let (page, _) = guest.console_ring().unwrap();
+    Layout::CONSOLE_OUT.take(&page, &mut [0; 2048]).unwrap();
+    assert!(!console.poll(&mut |_| {}));
+}

@@ -80,3 +80,23 @@ fn nothing_is_left_of_a_guest() {
     remove_domain(&bed.store, 1).unwrap();
     assert_eq!(bed.store.directory("/local/domain").unwrap(), Vec::<String>::new());
 }
+
+#[test]
+fn events_that_nobody_takes_are_few() {
+    let bed = bed(1);
+    let (watched, other) = (
+        bed.store.watch("/local/domain/1/data").unwrap(),
+        bed.store.watch("/local/domain/1/attr").unwrap(),
+    );
+    for round in 0..200 {
+        bed.guests[0].1.write(&format!("data/{}", round % 7), "x").unwrap();
+        // Whoever looks at one watch sorts the events of all.
+        bed.store.take_event(other);
+    }
+    let events: Vec<String> = std::iter::from_fn(|| bed.store.take_event(watched)).collect();
+    assert!(events.len() <= 32, "{} events", events.len());
+    assert!(
+        events.contains(&String::from("/local/domain/1/data")),
+        "one stands for those that were lost"
+    );
+}

@@ -82,6 +82,13 @@ impl Reports for Console {
     fn ended(&mut self, guest: &str, reason: ShutdownReason) {
         println!("iodom: {guest} has ended: {reason:?}");
     }
+
+    fn restarted(&mut self, guest: &str, result: Result<u16, String>) {
+        match result {
+            Ok(domid) => println!("iodom: {guest} is domain {domid} now, at {} ms", milliseconds()),
+            Err(why) => println!("iodom: {guest} is not started anew: {why}"),
+        }
+    }
 }
 
 fn milliseconds() -> u64 {

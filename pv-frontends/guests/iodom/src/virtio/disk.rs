@@ -3,14 +3,16 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::RefCell;
+use core::sync::atomic::{AtomicUsize, Ordering};
 
 use bitflags::bitflags;
+use iodom_core::share::{may_take, next_part};
 use pv_blk::back::{Disk, DiskError, Geometry, Job, Work};
 use pv_blk::negotiation::Discard;
 use virtio_drivers::transport::Transport;
 use xen_abi::evtchn_port_t;
 
-use super::dma::DmaBuffer;
+use super::dma::{Account, DmaBuffer, SHARED};
 use super::queue::{Chain, Queue};
 use super::transport::MsixTransport;
 
@@ -51,6 +53,8 @@ struct Tag {
     user: u32,
     id: u64,
     what: What,
+    /// Sectors that earlier parts of a long discard have done, and those of this part.
+    part: (u64, u64),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -67,6 +71,8 @@ struct Device {
     transport: MsixTransport,
     queue: Queue<Tag, QUEUE_SIZE>,
     geometry: Geometry,
+    /// Sectors that one request may discard.
+    discard_most: u32,
     /// What has ended, by who asked; none of users that are gone.
     ended: BTreeMap<u32, VecDeque<Ended>>,
     next_user: u32,
@@ -90,8 +96,12 @@ impl VirtioDisk {
             true => word(BLOCK_SIZE)?,
             false => 512,
         };
-        let discard = match features.contains(Features::DISCARD) {
-            true if word(DISCARD_MOST)? > 0 => Some(Discard {
+        let discard_most = match features.contains(Features::DISCARD) {
+            true => word(DISCARD_MOST)?,
+            false => 0,
+        };
+        let discard = match discard_most {
+            1.. => Some(Discard {
                 granularity: word(DISCARD_ALIGNMENT)?.max(1) * 512,
                 alignment: 0,
                 secure: false,
@@ -112,6 +122,7 @@ impl VirtioDisk {
             transport,
             queue,
             geometry,
+            discard_most,
             ended: BTreeMap::new(),
             next_user: 0,
         }))))
@@ -133,10 +144,12 @@ impl VirtioDisk {
         let user = device.next_user;
         device.next_user += 1;
         device.ended.insert(user, VecDeque::new());
+        OPEN.fetch_add(1, Ordering::Relaxed);
         OpenDisk {
             disk: self.clone(),
             user,
             read_only,
+            account: Account::default(),
         }
     }
 }
@@ -150,15 +163,39 @@ impl Device {
                 Some(&STATUS_UNSUPPORTED) => Err(DiskError::Unsupported),
                 _ => Err(DiskError::Failed),
             };
-            let Tag { user, id, what } = chain.tag;
+            let Tag { user, id, what, part } = chain.tag;
             let job = Job {
                 id,
                 work: work_of(what, chain.data),
+            };
+            let (job, result) = match result {
+                Ok(()) => match self.go_on(user, job, part) {
+                    Ok(()) => continue,
+                    Err(job) => (job, Ok(())),
+                },
+                failed => (job, failed),
             };
             if let Some(list) = self.ended.get_mut(&user) {
                 list.push_back((job, result));
             }
         }
+    }
+}
+
+impl Device {
+    /// Begins the next part of a long discard, where there is one; else the job comes back, which is done.
+    fn go_on(&mut self, user: u32, job: Job<DmaBuffer>, part: (u64, u64)) -> Result<(), Job<DmaBuffer>> {
+        let done = part.0 + part.1;
+        match &job.work {
+            Work::Discard { sectors, .. } if done < *sectors => {}
+            _ => return Err(job),
+        }
+        let chain = chain_of(user, job, done, self.discard_most);
+        // There is room: the part before has just left it. Contents that are given up may as well stay.
+        self.queue.submit(&mut self.transport, chain).map_err(|chain| Job {
+            id: chain.tag.id,
+            work: work_of(chain.tag.what, chain.data),
+        })
     }
 }
 
@@ -184,7 +221,9 @@ fn header(kind: u32, sector: u64) -> Vec<u8> {
     header
 }
 
-fn chain_of(user: u32, job: Job<DmaBuffer>) -> Chain<Tag> {
+/// A job as a request, of which `done` sectors are done by earlier ones where it is a discard of more than `most`.
+fn chain_of(user: u32, job: Job<DmaBuffer>, done: u64, most: u32) -> Chain<Tag> {
+    let mut part = 0;
     let (what, header, data) = match job.work {
         Work::Read { sector, buffer } => (What::Read(sector), header(IN, sector), Some(buffer)),
         Work::Write { sector, buffer } => (What::Write(sector), header(OUT, sector), Some(buffer)),
@@ -196,8 +235,9 @@ fn chain_of(user: u32, job: Job<DmaBuffer>) -> Chain<Tag> {
         } => {
             // Behind the header stands what to discard: sector, number of sectors, flags.
             let mut header = header(DISCARD, 0);
-            header.extend(sector.to_le_bytes());
-            header.extend(u32::try_from(sectors).unwrap_or(u32::MAX).to_le_bytes());
+            part = next_part(sectors, done, most);
+            header.extend((sector + done).to_le_bytes());
+            header.extend((part as u32).to_le_bytes());
             header.extend(0u32.to_le_bytes());
             (What::Discard(sector, sectors, secure), header, None)
         }
@@ -210,7 +250,12 @@ fn chain_of(user: u32, job: Job<DmaBuffer>) -> Chain<Tag> {
         }),
         is_inbound: matches!(what, What::Read(_)),
         answer: alloc::vec![NO_STATUS],
-        tag: Tag { user, id: job.id, what },
+        tag: Tag {
+            user,
+            id: job.id,
+            what,
+            part: (done, part),
+        },
     }
 }
 
@@ -219,7 +264,11 @@ pub(crate) struct OpenDisk {
     disk: VirtioDisk,
     user: u32,
     read_only: bool,
+    account: Account,
 }
+
+/// How many disks are open, of all guests.
+static OPEN: AtomicUsize = AtomicUsize::new(0);
 
 impl Disk for OpenDisk {
     type Buffer = DmaBuffer;
@@ -233,12 +282,16 @@ impl Disk for OpenDisk {
     }
 
     fn allocate(&mut self, bytes: usize) -> Option<DmaBuffer> {
-        DmaBuffer::new(bytes)
+        let users = OPEN.load(Ordering::Relaxed);
+        if !may_take(SHARED, users, self.account.get(), bytes) {
+            return None;
+        }
+        DmaBuffer::of(&self.account, bytes)
     }
 
     fn start(&mut self, job: Job<DmaBuffer>) -> Result<(), Job<DmaBuffer>> {
         let device = &mut *self.disk.0.borrow_mut();
-        let chain = chain_of(self.user, job);
+        let chain = chain_of(self.user, job, 0, device.discard_most);
         device.queue.submit(&mut device.transport, chain).map_err(|chain| Job {
             id: chain.tag.id,
             work: work_of(chain.tag.what, chain.data),
@@ -254,6 +307,7 @@ impl Disk for OpenDisk {
 
 impl Drop for OpenDisk {
     fn drop(&mut self) {
+        OPEN.fetch_sub(1, Ordering::Relaxed);
         // What is under way still ends; its memory is free then.
         self.disk.0.borrow_mut().ended.remove(&self.user);
     }

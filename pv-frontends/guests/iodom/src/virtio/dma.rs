@@ -3,7 +3,9 @@
 //! Rings and buffers lie in memory whose machine frames follow each other, which is exchanged for as it is needed. What
 //! lies elsewhere in the linear mapping and crosses to a frame that is elsewhere in the machine takes a way round by a
 //! copy.
+use alloc::rc::Rc;
 use alloc::vec::Vec;
+use core::cell::Cell;
 use core::ptr::NonNull;
 
 use guest_rt::contiguous::{self, Contiguous};
@@ -116,12 +118,19 @@ fn in_one_piece(address: u64, length: u64) -> Option<u64> {
         .then_some(start)
 }
 
+/// Bytes of buffers that disks' users may have together: what network cards leave.
+pub(crate) const SHARED: usize = 3 * PAGES * PAGE_BYTES;
+
+/// Bytes of the buffers that somebody holds.
+pub(crate) type Account = Rc<Cell<usize>>;
+
 /// A buffer in memory that devices reach in one piece; its pages are free again at its end.
 #[derive(Debug)]
 pub(crate) struct DmaBuffer {
     address: u64,
     machine: u64,
     length: usize,
+    account: Option<Account>,
 }
 
 impl DmaBuffer {
@@ -132,7 +141,16 @@ impl DmaBuffer {
             address,
             machine,
             length,
+            account: None,
         })
+    }
+
+    /// The same, counted in somebody's account for as long as it lasts.
+    pub(crate) fn of(account: &Account, length: usize) -> Option<Self> {
+        let mut buffer = Self::new(length)?;
+        account.set(account.get() + length);
+        buffer.account = Some(Rc::clone(account));
+        Some(buffer)
     }
 }
 
@@ -152,6 +170,9 @@ impl AsMut<[u8]> for DmaBuffer {
 
 impl Drop for DmaBuffer {
     fn drop(&mut self) {
+        if let Some(account) = &self.account {
+            account.set(account.get() - self.length);
+        }
         BUFFERS.lock().give(self.machine, self.length.div_ceil(PAGE_BYTES));
     }
 }
