@@ -216,6 +216,9 @@ catch_resume:
 
 .section .bss
 .balign 4096
+.global boot_stack_guard
+boot_stack_guard:
+    .skip 4096
 .global boot_stack
 boot_stack:
     .skip STACK_SIZE

@@ -38,14 +38,43 @@ impl PerVcpu {
 
 static VCPUS: [PerVcpu; MAX_VCPUS] = [const { PerVcpu::new() }; MAX_VCPUS];
 
-/// Memory that only the processor writes, through a stack pointer.
+/// Memory that only the processor writes, through a stack pointer, above a page that is not mapped while it is in use:
+/// what runs over the end stops, and writes into nothing else.
 #[repr(C, align(4096))]
-struct Stack(UnsafeCell<[u8; STACK_SIZE]>);
+struct Stack {
+    guard: UnsafeCell<[u8; 4096]>,
+    body: UnsafeCell<[u8; STACK_SIZE]>,
+}
 // SAFETY: no Rust reference to the contents is ever made.
 unsafe impl Sync for Stack {}
-static STACKS: [Stack; MAX_VCPUS] = [const { Stack(UnsafeCell::new([0; STACK_SIZE])) }; MAX_VCPUS];
-static TRAP_STACKS: [Stack; MAX_VCPUS] = [const { Stack(UnsafeCell::new([0; STACK_SIZE])) }; MAX_VCPUS];
+static STACKS: [Stack; MAX_VCPUS] = [const { Stack::new() }; MAX_VCPUS];
+static TRAP_STACKS: [Stack; MAX_VCPUS] = [const { Stack::new() }; MAX_VCPUS];
 static ENTRIES: [AtomicUsize; MAX_VCPUS] = [const { AtomicUsize::new(0) }; MAX_VCPUS];
+
+impl Stack {
+    const fn new() -> Stack {
+        Stack {
+            guard: UnsafeCell::new([0; 4096]),
+            body: UnsafeCell::new([0; STACK_SIZE]),
+        }
+    }
+
+    /// The first address above it.
+    fn top(&self) -> u64 {
+        self.body.get() as u64 + STACK_SIZE as u64
+    }
+}
+
+/// Unmaps the page below a stack.
+fn guard(page: u64) {
+    // SAFETY: the page is there for nothing else. Where the hypervisor refuses, the stack is as good as without it.
+    unsafe { hypercall::update_va_mapping(page, 0, UVMF_INVLPG | UVMF_ALL) };
+}
+
+/// Address of the page below the boot vcpu's stack, which is not mapped.
+pub fn boot_guard() -> u64 {
+    &raw const boot_stack_guard as u64
+}
 
 unsafe extern "C" {
     fn vcpu_entry();
@@ -71,17 +100,18 @@ pub fn get(number: usize) -> &'static PerVcpu {
 
 /// Top of the stack on which a vcpu takes traps from user mode.
 pub fn trap_stack_top(number: usize) -> u64 {
-    TRAP_STACKS[number].0.get() as u64 + STACK_SIZE as u64
+    TRAP_STACKS[number].top()
 }
 
 unsafe extern "C" {
     static boot_stack: u8;
+    static boot_stack_guard: u8;
 }
 
 /// Whether an address is that of two words on a stack of this image.
 pub(crate) fn is_on_a_stack(address: u64) -> bool {
     let boot = &raw const boot_stack as u64;
-    let starts = STACKS.iter().chain(&TRAP_STACKS).map(|stack| stack.0.get() as u64);
+    let starts = STACKS.iter().chain(&TRAP_STACKS).map(|stack| stack.body.get() as u64);
     starts
         .chain([boot])
         .any(|start| (start..=start + STACK_SIZE as u64 - 16).contains(&address))
@@ -98,6 +128,8 @@ pub(crate) fn init_boot_vcpu() {
     // SAFETY: GS is used by this module alone, which expects the vcpu's data there.
     unsafe { hypercall::set_segment_base(SEGBASE_GS_KERNEL, gs_base(0)) };
     hypercall::stack_switch(trap_stack_top(0));
+    guard(boot_guard());
+    guard(TRAP_STACKS[0].guard.get() as u64);
 }
 
 /// How many vcpus the domain has, the running ones included.
@@ -119,7 +151,9 @@ pub fn initialise(number: usize, entry: fn(usize), root: u64, change: fn(&mut vc
     // SAFETY: the boot vcpu alone comes here, and the reference ends before it returns.
     let cell = unsafe { &mut *CONTEXT.0.get() };
     let context = cell.insert(Default::default());
-    let stack = STACKS[number].0.get() as u64 + STACK_SIZE as u64;
+    let stack = STACKS[number].top();
+    guard(STACKS[number].guard.get() as u64);
+    guard(TRAP_STACKS[number].guard.get() as u64);
     context.flags = VGCF_in_kernel;
     context.user_regs.rip = vcpu_entry as *const () as u64;
     context.user_regs.rsp = stack;

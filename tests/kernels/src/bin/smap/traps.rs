@@ -2,7 +2,7 @@
 use core::arch::{asm, global_asm};
 use guest_rt::trap::{Trap, catch};
 use guest_rt::user::UserSpace;
-use guest_rt::{check, hypercall};
+use guest_rt::{check, hypercall, vcpu};
 use xen_abi::*;
 
 global_asm!(
@@ -125,6 +125,12 @@ fn kernel_mode() {
         })
     );
     check!("traps/page-fault", holds, "{absent:x?}");
+    let guard = catch(read, vcpu::boot_guard());
+    check!(
+        "traps/stack-guard",
+        matches!(guard, Err(Trap { vector: 14, .. })),
+        "{guard:x?}"
+    );
     let hole = catch(read, HYPERVISOR_VIRT_END - 8);
     check!(
         "traps/hypervisor-hole",
