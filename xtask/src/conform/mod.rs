@@ -1,5 +1,6 @@
 //! `cargo xtask conform`: the conformance cases against every backend there is, as a matrix.
 
+mod linux;
 mod matrix;
 mod report;
 
@@ -7,7 +8,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use self::matrix::Column;
 pub use self::matrix::Matrix;
@@ -16,6 +17,15 @@ use crate::guest::{self, Backend, GuestArgs, needs};
 use crate::progress::{Step, note};
 use crate::setup::Overrides;
 use crate::workspace::{self, Scratch};
+
+/// Whose frontends run the cases.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Frontend {
+    /// The libraries in Rust
+    Ours,
+    /// Debian's kernel
+    Linux,
+}
 
 /// Options of `conform`.
 #[derive(Args, Clone, Debug, Default)]
@@ -26,6 +36,9 @@ pub struct ConformArgs {
     /// Only these backends
     #[arg(long, value_enum, value_delimiter = ',')]
     backend: Vec<Backend>,
+    /// Only these frontends
+    #[arg(long, value_enum, value_delimiter = ',')]
+    frontend: Vec<Frontend>,
     /// Turn this case's first expectation into its opposite: it must be found failing
     #[arg(long, value_name = "CASE")]
     broken: Option<String>,
@@ -38,17 +51,31 @@ pub struct ConformArgs {
 }
 
 impl ConformArgs {
-    /// These cases against one backend.
-    pub fn plain(cases: &str, backend: Backend, broken: Option<&str>, hv: Option<PathBuf>, limit: u64) -> Self {
+    /// These cases of one frontend against one backend.
+    pub fn plain(
+        cases: &str,
+        (frontend, backend): (Frontend, Backend),
+        broken: Option<&str>,
+        hv: Option<PathBuf>,
+        limit: u64,
+    ) -> Self {
         Self {
             cases: cases.to_owned(),
             backend: vec![backend],
+            frontend: vec![frontend],
             broken: broken.map(str::to_owned),
             hv,
             limit,
         }
     }
 }
+
+/// Frontends and backends that are tried together. Linux's against Linux's are not ours to judge.
+const PAIRS: [(Frontend, Backend); 3] = [
+    (Frontend::Ours, Backend::Linux),
+    (Frontend::Ours, Backend::Iodom),
+    (Frontend::Linux, Backend::Iodom),
+];
 
 /// The guest that runs the cases.
 const GUEST: &str = "conform";
@@ -83,14 +110,22 @@ fn column(args: &ConformArgs, backend: Backend, over: &Overrides) -> Result<Colu
 
 /// Runs the cases and gives the matrix.
 pub fn run(args: &ConformArgs, over: &Overrides) -> Result<Matrix> {
-    let backends = match args.backend.as_slice() {
-        [] => vec![Backend::Linux, Backend::Iodom],
-        some => some.to_vec(),
+    let is_chosen = |(frontend, backend): &(Frontend, Backend)| {
+        (args.frontend.is_empty() || args.frontend.contains(frontend))
+            && (args.backend.is_empty() || args.backend.contains(backend))
     };
-    let columns = backends
+    let columns = PAIRS
         .into_iter()
-        .map(|backend| column(args, backend, over))
+        .filter(is_chosen)
+        .map(|pair| match pair {
+            (Frontend::Ours, backend) => column(args, backend, over),
+            (Frontend::Linux, _) => linux::column(args, over),
+        })
         .collect::<Result<Vec<Column>>>()?;
+    ensure!(
+        !columns.is_empty(),
+        "Linux's frontends are tried against iodom's backends only"
+    );
     Ok(Matrix(columns))
 }
 

@@ -20,30 +20,38 @@ const FOLDER: &str = "var/lib/paravane/demo";
 
 /// The guest's RAM disk. Linux's own shutdown calls `/sbin/poweroff` and `/sbin/reboot`.
 fn ram_disk(kernel: &Kernel) -> Result<Vec<u8>> {
+    let mut archive = busybox_disk(kernel, INIT, &[("poweroff", POWEROFF), ("reboot", POWEROFF)])?;
+    archive.file("bench.sh", 0o755, BENCH);
+    Ok(archive.finish())
+}
+
+/// A guest's RAM disk with busybox, the frontends' drivers and this first process; `own` are programs in the place of
+/// busybox's.
+pub fn busybox_disk(kernel: &Kernel, init: &[u8], own: &[(&str, &[u8])]) -> Result<Archive> {
     let busybox = setup::busybox()?;
     let mut archive = Archive::new();
     for folder in ["bin", "dev", "etc", "lib", "mnt", "proc", "root", "sys", "tmp"] {
         archive.folder(folder);
     }
     archive.char_device("dev/console", 5, 1);
-    archive.file("init", 0o755, INIT);
+    archive.file("init", 0o755, init);
     archive.file("bin/busybox", 0o755, &workspace::read(&busybox)?);
     let applets = command::capture(Command::new(&busybox).arg("--list"))?;
     for applet in applets
         .lines()
-        .filter(|name| !["busybox", "poweroff", "reboot"].contains(name))
+        .filter(|name| *name != "busybox" && own.iter().all(|(other, _)| other != name))
     {
         archive.symlink(&format!("bin/{applet}"), "busybox");
     }
-    archive.file("bench.sh", 0o755, BENCH);
-    archive.file("bin/poweroff", 0o755, POWEROFF);
-    archive.file("bin/reboot", 0o755, POWEROFF);
+    for (name, program) in own {
+        archive.file(&format!("bin/{name}"), 0o755, program);
+    }
     archive.symlink("sbin", "bin");
     archive.file("etc/filesystems", 0o644, b"ext4\n");
     if let Some(dir) = &kernel.modules {
         modules::install(&modules::collect(dir, modules::GUEST)?, &kernel.version, &mut archive);
     }
-    Ok(archive.finish())
+    Ok(archive)
 }
 
 /// Puts the guest into Dom0's RAM disk.

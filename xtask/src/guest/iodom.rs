@@ -17,9 +17,9 @@ use crate::machine::{Boot, Machine};
 use crate::setup::Overrides;
 use crate::{command, guest_program, image, setup, workspace};
 
-/// The driver domain's own memory.
-const MEMORY: &str = "dom0_mem=96M";
-/// MiB of the machine, beside the guest's.
+/// MiB of the driver domain's own memory, beside the boot module's.
+const MEMORY: u64 = 96;
+/// MiB of the machine, beside the guest's and the boot module's, which it holds twice while it starts.
 const MACHINE_MIB: u64 = 256;
 /// The driver domain's last line; stock Xen does not leave QEMU by itself.
 const LAST_LINE: &str = "iodom: no guest is left";
@@ -29,15 +29,51 @@ const OTHERS: [&str; 3] = ["(XEN)", "(PV)", "iodom: "];
 const GLANCE: Duration = Duration::from_secs(1);
 const END_LIMIT: Duration = Duration::from_secs(20);
 
-/// The boot module from which the driver domain builds its guests.
-fn module(needs: &Needs, words: &str) -> Result<Vec<u8>> {
-    let mut archive = Archive::new();
-    let folder = format!("guests/{}", needs.name);
-    archive.folders(&folder);
-    let image = workspace::read(&guest_program::guest(&needs.name)?)?;
-    archive.file(&format!("{folder}/kernel"), 0o644, &image);
-    archive.file(&format!("{folder}/config"), 0o644, config(needs, words).as_bytes());
-    Ok(archive.finish())
+/// A guest for the driver domain, and what it needs of the machine.
+#[derive(Clone, Debug)]
+pub struct Load {
+    /// Its name.
+    pub name: String,
+    /// Its kernel, an ELF file.
+    pub kernel: Vec<u8>,
+    /// Its initial RAM disk.
+    pub initrd: Option<Vec<u8>>,
+    /// Lines of `iodom_core::config`.
+    pub config: String,
+    /// MiB of its memory, as the configuration has it.
+    pub memory: u64,
+    /// MiB of the machine's disk; 0 for none.
+    pub disk: u64,
+    /// The machine has a network card.
+    pub net: bool,
+}
+
+impl Load {
+    /// A guest in Rust.
+    fn of_guest(needs: &Needs, words: &str) -> Result<Self> {
+        Ok(Self {
+            name: needs.name.clone(),
+            kernel: workspace::read(&guest_program::guest(&needs.name)?)?,
+            initrd: None,
+            config: config(needs, words),
+            memory: needs.memory,
+            disk: needs.disk,
+            net: needs.net,
+        })
+    }
+
+    /// The boot module from which the driver domain builds it.
+    fn module(&self) -> Vec<u8> {
+        let mut archive = Archive::new();
+        let folder = format!("guests/{}", self.name);
+        archive.folders(&folder);
+        archive.file(&format!("{folder}/kernel"), 0o644, &self.kernel);
+        if let Some(initrd) = &self.initrd {
+            archive.file(&format!("{folder}/initrd"), 0o644, initrd);
+        }
+        archive.file(&format!("{folder}/config"), 0o644, self.config.as_bytes());
+        archive.finish()
+    }
 }
 
 fn config(needs: &Needs, words: &str) -> String {
@@ -65,18 +101,29 @@ pub fn run(
     scratch: &Path,
     show: &mut dyn FnMut(&str),
 ) -> Result<Option<String>> {
+    run_load(args, over, &Load::of_guest(needs, words)?, scratch, show).map(Some)
+}
+
+/// The same with any guest. What stands beside it in `pv-frontends/guests` runs on this machine.
+pub fn run_load(
+    args: &GuestArgs,
+    over: &Overrides,
+    load: &Load,
+    scratch: &Path,
+    show: &mut dyn FnMut(&str),
+) -> Result<String> {
     let disk = scratch.join("disk.img");
     let port = free_port()?;
-    let machine = machine(args, over, needs, words, scratch, &disk, port)?;
+    let machine = machine(args, over, load, scratch, &disk, port)?;
     let mut guest = Guest::start(&machine)?;
-    let mut counterpart = Counterpart::start(needs, port, scratch)?;
+    let mut counterpart = Counterpart::start(&load.name, port, scratch)?;
     let mut output = follow(&mut guest, Duration::from_secs(args.limit), &mut counterpart, show)?;
     if let Some(counterpart) = counterpart {
         let said = counterpart.end()?;
         said.lines().for_each(&mut *show);
         output += &said;
     }
-    if needs.disk > 0 {
+    if load.disk > 0 {
         // The machine has written all when it is gone.
         if guest.wait_end(END_LIMIT).is_err() {
             guest.kill();
@@ -85,18 +132,10 @@ pub fn run(
         said.lines().for_each(&mut *show);
         output += &said;
     }
-    Ok(Some(output))
+    Ok(output)
 }
 
-fn machine(
-    args: &GuestArgs,
-    over: &Overrides,
-    needs: &Needs,
-    words: &str,
-    scratch: &Path,
-    disk: &Path,
-    port: u16,
-) -> Result<Machine> {
+fn machine(args: &GuestArgs, over: &Overrides, load: &Load, scratch: &Path, disk: &Path, port: u16) -> Result<Machine> {
     let is_xen = args.hv.as_ref().is_some_and(|hv| hv.as_os_str() == "xen");
     let hv = match &args.hv {
         Some(_) if is_xen => setup::xen::find()?,
@@ -104,20 +143,26 @@ fn machine(
         None => image::up_to_date()?.elf32,
     };
     let for_stock_xen = if is_xen { setup::xen::OPTIONS } else { "" };
-    let options = format!("console=com1 com1=115200 {MEMORY} {for_stock_xen} {}", args.hv_append);
+    let module = load.module();
+    let module_mib = (module.len() as u64).div_ceil(1 << 20);
+    let memory = MEMORY + module_mib;
+    let options = format!(
+        "console=com1 com1=115200 dom0_mem={memory}M {for_stock_xen} {}",
+        args.hv_append
+    );
     let mut machine = Machine::new(&setup::qemu(over)?, Boot::Hypervisor(hv, options));
     machine.kernel = Some((guest_program::guest("iodom")?, String::new()));
     let archive = scratch.join("guests.cpio");
-    workspace::write(&archive, &module(needs, words)?)?;
+    workspace::write(&archive, &module)?;
     machine.initrd = Some(archive);
     machine.smp = args.smp;
-    machine.mem = u32::try_from(MACHINE_MIB + needs.memory)?;
+    machine.mem = u32::try_from(MACHINE_MIB + load.memory + 2 * module_mib)?;
     machine.icount = args.icount;
-    if needs.disk > 0 {
-        File::create(disk)?.set_len(needs.disk << 20)?;
+    if load.disk > 0 {
+        File::create(disk)?.set_len(load.disk << 20)?;
         machine.disk(disk, false);
     }
-    if needs.net {
+    if load.net {
         let forward = format!("hostfwd=tcp:127.0.0.1:{port}-10.0.0.2:80");
         // A card made by -nic has no MSI-X.
         machine.extra(&[
@@ -173,8 +218,8 @@ fn follow(
 struct Counterpart(Child);
 
 impl Counterpart {
-    fn start(needs: &Needs, port: u16, scratch: &Path) -> Result<Option<Self>> {
-        let script = workspace::root().join(format!("pv-frontends/guests/{}/peer.sh", needs.name));
+    fn start(name: &str, port: u16, scratch: &Path) -> Result<Option<Self>> {
+        let script = workspace::root().join(format!("pv-frontends/guests/{name}/peer.sh"));
         if !script.is_file() {
             return Ok(None);
         }

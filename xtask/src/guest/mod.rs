@@ -2,7 +2,7 @@
 
 pub mod backtrace;
 pub mod fetch;
-mod iodom;
+pub mod iodom;
 pub mod linux;
 pub mod needs;
 mod new;

@@ -313,6 +313,13 @@ pub const ALL: &[Case] = &[
         "conformance cases against the driver domain",
         rust_guests::conform_iodom,
     ),
+    long(case(
+        "conform-linux-guest",
+        1,
+        150,
+        "conformance cases of a Linux guest's frontends against the driver domain, its reboot among them",
+        rust_guests::conform_linux_guest,
+    )),
     case(
         "conform-broken",
         1,

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::super::room::Room;
 use crate::bench::guest_paths;
-use crate::conform::{self, ConformArgs};
+use crate::conform::{self, ConformArgs, Frontend};
 use crate::guest::outcome::{self, End};
 use crate::guest::{self, Backend, GuestArgs, NewGuestArgs, needs};
 use crate::setup::xen;
@@ -165,16 +165,21 @@ impl Drop for Removed {
     }
 }
 
-fn conformance(room: &mut Room<'_>, cases: &str, backend: Backend, broken: Option<&str>) -> Result<conform::Matrix> {
+fn conformance(
+    room: &mut Room<'_>,
+    cases: &str,
+    pair: (Frontend, Backend),
+    broken: Option<&str>,
+) -> Result<conform::Matrix> {
     let limit = room.limit().as_secs();
-    let args = ConformArgs::plain(cases, backend, broken, Some(room.shared.hv.clone()), limit);
+    let args = ConformArgs::plain(cases, pair, broken, Some(room.shared.hv.clone()), limit);
     let matrix = conform::run(&args, &room.shared.over)?;
     room.keep_text(conform::terminal(&matrix));
     Ok(matrix)
 }
 
-fn conforms(room: &mut Room<'_>, backend: Backend) -> Result<()> {
-    let matrix = conformance(room, "", backend, None)?;
+fn conforms(room: &mut Room<'_>, frontend: Frontend, backend: Backend) -> Result<()> {
+    let matrix = conformance(room, "", (frontend, backend), None)?;
     let [passed, ..] = matrix.0[0].counts();
     ensure!(matrix.failures() == 0, "{}", conform::terminal(&matrix));
     ensure!(passed > 20, "only {passed} cases passed");
@@ -183,25 +188,39 @@ fn conforms(room: &mut Room<'_>, backend: Backend) -> Result<()> {
 
 /// All cases.
 pub fn conform_linux(room: &mut Room<'_>) -> Result<()> {
-    conforms(room, Backend::Linux)
+    conforms(room, Frontend::Ours, Backend::Linux)
 }
 
 /// All cases.
 pub fn conform_iodom(room: &mut Room<'_>) -> Result<()> {
-    conforms(room, Backend::Iodom)
+    conforms(room, Frontend::Ours, Backend::Iodom)
+}
+
+/// All cases of a Linux guest's frontends, its reboot among them; one broken on purpose is found.
+pub fn conform_linux_guest(room: &mut Room<'_>) -> Result<()> {
+    conforms(room, Frontend::Linux, Backend::Iodom)?;
+    let pair = (Frontend::Linux, Backend::Iodom);
+    let matrix = conformance(room, "xenbus/", pair, Some("xenbus/remove"))?;
+    ensure!(
+        matrix.failures() == 1,
+        "xenbus/remove was broken, and {} failed",
+        matrix.failures()
+    );
+    Ok(())
 }
 
 /// A case that is broken on purpose must be found, and no other.
 pub fn conform_broken(room: &mut Room<'_>) -> Result<()> {
     const CASE: &str = "xenbus/write-read";
-    let sound = conformance(room, "xenbus/", Backend::Iodom, None)?;
+    const OURS: (Frontend, Backend) = (Frontend::Ours, Backend::Iodom);
+    let sound = conformance(room, "xenbus/", OURS, None)?;
     let case = sound
         .cases()
         .into_iter()
         .find(|&name| name == CASE)
         .or_else(|| sound.cases().first().copied());
     let case = case.context("there are no cases")?.to_owned();
-    let matrix = conformance(room, &case, Backend::Iodom, Some(&case))?;
+    let matrix = conformance(room, &case, OURS, Some(&case))?;
     ensure!(
         matrix.failures() == 1,
         "{case} was broken, and {} failed",
