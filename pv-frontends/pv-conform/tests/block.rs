@@ -1,15 +1,18 @@
 //! The block cases against `pv-blk`'s backend on the fake machine, and what they say of a backend that is broken.
 
+mod support;
+
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
 use pv_blk::back::{Backend, Condition, Disk, Ended, Geometry, Job, MemoryDisk, Options};
-use pv_conform::{Bench, Tally, block, run};
+use pv_conform::{Bench, block};
 use pv_hal::Hal;
 use pv_hal::fake::{Domain, Machine};
+use pv_xenbus::Nodes;
 use pv_xenbus::fake::{LocalClient, LocalStore};
-use pv_xenbus::{Nodes, Store};
+use support::{answer_requests, try_cases};
 
 const PATH: &str = "backend/vbd/1/51712";
 
@@ -92,19 +95,10 @@ fn scene(loses: bool) -> Scene {
         // The disk has no event here: it is looked at each time.
         while backend.poll() == Ok(Condition::Busy) {}
     });
-    let (asked, answers) = (store.clone(), store.client(&toolstack));
-    let back_for_tools = back.clone();
-    toolstack.spawn(move || {
-        let request = asked.get("/local/domain/1/data/request").unwrap_or_default();
-        let answered = asked.get("/local/domain/1/data/answer").unwrap_or_default();
-        let Some((number, action)) = request.split_once(' ') else {
-            return;
-        };
-        if answered.starts_with(&format!("{number} ")) {
-            return;
-        }
+    let (asked, tools) = (store.clone(), back.clone());
+    answer_requests(&toolstack, &store, move |action| {
         match action {
-            "block-detach 51712" => asked.unplug(PATH, &back_for_tools),
+            "block-detach 51712" => asked.unplug(PATH, &tools),
             "block-attach 51712" => {
                 asked.remove("/local/domain/1/device/vbd/51712");
                 asked.remove(&format!("/local/domain/2/{PATH}"));
@@ -116,11 +110,10 @@ fn scene(loses: bool) -> Scene {
                 served.borrow_mut().take();
                 start();
             }
-            _ => return asked.set("/local/domain/1/data/answer", &format!("{number} no")),
+            _ => return false,
         }
-        asked.set("/local/domain/1/data/answer", &format!("{number} done"));
+        true
     });
-    assert!(answers.port().is_some());
     let client = store.client(&front);
     client.make_directory("data").unwrap();
     Scene {
@@ -129,19 +122,11 @@ fn scene(loses: bool) -> Scene {
     }
 }
 
-fn try_cases(scene: &mut Scene, wanted: &str, broken: Option<&str>) -> (Tally, Vec<String>) {
-    let mut lines = Vec::new();
-    let tally = run(&block::cases(), &mut scene.bench, wanted, broken, &mut |line| {
-        lines.push(line.to_string())
-    });
-    (tally, lines)
-}
-
 #[test]
 fn our_backend_behaves_in_every_case() {
     let mut scene = scene(false);
     let hal = scene.bench.hal.clone();
-    let (tally, lines) = try_cases(&mut scene, "block/", None);
+    let (tally, lines) = try_cases(&block::cases(), &mut scene.bench, "block/", None);
     assert_eq!(tally.failed, 0, "{lines:#?}");
     assert_eq!(tally.skipped, 0, "{lines:#?}");
     assert!(tally.passed > 25);
@@ -156,15 +141,15 @@ fn our_backend_behaves_in_every_case() {
 #[test]
 fn every_case_can_fail() {
     for case in block::cases::<Domain, LocalClient>() {
-        let (tally, lines) = try_cases(&mut scene(false), case.name, Some(case.name));
+        let (tally, lines) = try_cases(&block::cases(), &mut scene(false).bench, case.name, Some(case.name));
         assert_eq!(tally.failed, 1, "{lines:#?}");
     }
 }
 
 #[test]
 fn a_disk_that_loses_writes_is_found_out() {
-    let (tally, lines) = try_cases(&mut scene(true), "block/write-then-read", None);
+    let (tally, lines) = try_cases(&block::cases(), &mut scene(true).bench, "block/write-then-read", None);
     assert_eq!(tally.failed, 1, "{lines:#?}");
-    let (tally, lines) = try_cases(&mut scene(true), "block/no-features", None);
+    let (tally, lines) = try_cases(&block::cases(), &mut scene(true).bench, "block/no-features", None);
     assert_eq!(tally.failed, 1, "{lines:#?}");
 }

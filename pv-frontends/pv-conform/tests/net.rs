@@ -1,9 +1,11 @@
 //! The network cases against pv-net's backend on the fake machine, and what they say of a backend that is broken.
 
+mod support;
+
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use pv_conform::{Bench, Tally, net, run};
+use pv_conform::{Bench, net};
 use pv_hal::fake::{Domain, Machine};
 use pv_net::back::{Back, Config};
 use pv_net::phy::Phy;
@@ -12,6 +14,7 @@ use pv_xenbus::Nodes;
 use pv_xenbus::fake::{LocalClient, LocalStore};
 use smoltcp::iface::{self, SocketSet};
 use smoltcp::wire::{EthernetAddress, IpAddress, IpCidr};
+use support::{answer_requests, try_cases};
 
 const PATH: &str = "backend/vif/1/0";
 
@@ -78,15 +81,7 @@ fn scene(is_deaf: bool) -> Scene {
         }
     });
     let (asked, tools) = (store.clone(), driver.clone());
-    toolstack.spawn(move || {
-        let request = asked.get("/local/domain/1/data/request").unwrap_or_default();
-        let answered = asked.get("/local/domain/1/data/answer").unwrap_or_default();
-        let Some((number, action)) = request.split_once(' ') else {
-            return;
-        };
-        if answered.starts_with(&format!("{number} ")) {
-            return;
-        }
+    answer_requests(&toolstack, &store, move |action| {
         match action {
             "network-detach 0" => asked.unplug(PATH, &tools),
             "network-attach 0" => {
@@ -100,9 +95,9 @@ fn scene(is_deaf: bool) -> Scene {
                 served.borrow_mut().take();
                 *served.borrow_mut() = Some(Served::new(&tools, &asked));
             }
-            _ => return asked.set("/local/domain/1/data/answer", &format!("{number} no")),
+            _ => return false,
         }
-        asked.set("/local/domain/1/data/answer", &format!("{number} done"));
+        true
     });
     let client = store.client(&guest);
     client.make_directory("data").unwrap();
@@ -112,18 +107,10 @@ fn scene(is_deaf: bool) -> Scene {
     }
 }
 
-fn try_cases(scene: &mut Scene, wanted: &str, broken: Option<&str>) -> (Tally, Vec<String>) {
-    let mut lines = Vec::new();
-    let tally = run(&net::cases(), &mut scene.bench, wanted, broken, &mut |line| {
-        lines.push(line.to_string())
-    });
-    (tally, lines)
-}
-
 #[test]
 fn our_backend_behaves_in_every_case() {
     let mut scene = scene(false);
-    let (tally, lines) = try_cases(&mut scene, "net/", None);
+    let (tally, lines) = try_cases(&net::cases(), &mut scene.bench, "net/", None);
     assert_eq!((tally.failed, tally.skipped), (0, 0), "{lines:#?}");
     assert!(tally.passed > 25);
 }
@@ -132,7 +119,7 @@ fn our_backend_behaves_in_every_case() {
 fn every_case_can_fail() {
     let mut scene = scene(false);
     for case in net::cases::<Domain, LocalClient>() {
-        let (tally, lines) = try_cases(&mut scene, case.name, Some(case.name));
+        let (tally, lines) = try_cases(&net::cases(), &mut scene.bench, case.name, Some(case.name));
         assert_eq!(tally.failed, 1, "{lines:?}");
     }
 }
@@ -140,6 +127,6 @@ fn every_case_can_fail() {
 #[test]
 fn a_deaf_backend_is_found_out() {
     let mut scene = scene(true);
-    let (tally, lines) = try_cases(&mut scene, "net/connects", None);
+    let (tally, lines) = try_cases(&net::cases(), &mut scene.bench, "net/connects", None);
     assert_eq!(tally.failed, 1, "{lines:?}");
 }

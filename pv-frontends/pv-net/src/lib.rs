@@ -53,6 +53,7 @@
 extern crate alloc;
 
 pub mod back;
+mod channels;
 pub mod checksum;
 mod error;
 mod extra;

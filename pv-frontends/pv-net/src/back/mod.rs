@@ -162,7 +162,7 @@ impl<H: Hal, S: Store> Back<H, S> {
         for queue in self.queues.drain(..) {
             self.statistics.send_errors += queue.receive.errors;
             self.statistics.dropped += queue.transmit.dropped;
-            self.statistics.notifications += queue.notifications;
+            self.statistics.notifications += queue.channels.sent();
         }
     }
 
@@ -287,7 +287,7 @@ impl<H: Hal, S: Store> Interface for Back<H, S> {
 
     fn ports(&self) -> Vec<Port> {
         let control = self.control.iter().map(Control::port);
-        let queues = self.queues.iter().flat_map(Queue::ports);
+        let queues = self.queues.iter().flat_map(|queue| queue.channels.ports());
         queues.chain(control).chain(self.xenbus.port()).collect()
     }
 
@@ -319,7 +319,7 @@ impl<H: Hal, S: Store> Interface for Back<H, S> {
         for queue in &self.queues {
             sum.send_errors += queue.receive.errors;
             sum.dropped += queue.transmit.dropped;
-            sum.notifications += queue.notifications;
+            sum.notifications += queue.channels.sent();
         }
         sum
     }

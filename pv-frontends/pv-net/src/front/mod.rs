@@ -186,7 +186,7 @@ impl<H: Hal, S: Store> Front<H, S> {
         for queue in self.queues.drain(..) {
             self.statistics.send_errors += queue.transmit.errors + queue.transmit.in_flight() as u64;
             self.statistics.dropped += queue.receive.dropped;
-            self.statistics.notifications += queue.notifications;
+            self.statistics.notifications += queue.channels.sent();
         }
     }
 
@@ -309,7 +309,7 @@ impl<H: Hal, S: Store> Interface for Front<H, S> {
     fn ports(&self) -> Vec<Port> {
         self.queues
             .iter()
-            .flat_map(Queue::ports)
+            .flat_map(|queue| queue.channels.ports())
             .chain(self.xenbus.port())
             .collect()
     }
@@ -342,7 +342,7 @@ impl<H: Hal, S: Store> Interface for Front<H, S> {
         for queue in &self.queues {
             sum.send_errors += queue.transmit.errors;
             sum.dropped += queue.receive.dropped;
-            sum.notifications += queue.notifications;
+            sum.notifications += queue.channels.sent();
         }
         sum
     }
