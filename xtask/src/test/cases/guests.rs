@@ -37,6 +37,9 @@ const DEBIAN: Script = script!("debian.sh");
 const SIDES: Script = script!("sides.sh");
 const VIRSH: Script = script!("virsh.sh");
 const SAVE: Script = script!("save.sh");
+const IMAGES: Script = script!("images.sh");
+/// For two machines.
+pub const MIGRATE: Script = script!("migrate.sh");
 
 /// Scenarios of one boot, with their arguments.
 type Plan<'a> = &'a [(Script, &'a str)];
@@ -73,7 +76,7 @@ fn stage(room: &mut Room<'_>, plan: Plan<'_>, shell: &str) -> Result<String> {
 }
 
 /// Every scenario came to its last line, and no check failed.
-fn judge(output: &str, scenarios: usize) -> Result<()> {
+pub fn judge(output: &str, scenarios: usize) -> Result<()> {
     let ended = output
         .split("SCENARIO ")
         .skip(1)
@@ -182,6 +185,17 @@ pub fn sides_ours(room: &mut Room<'_>) -> Result<()> {
 pub fn sides_peer(room: &mut Room<'_>) -> Result<()> {
     room.args.hv = Some(setup::xen::find()?);
     sides_ours(room)
+}
+
+/// Images of Debian's xl and of ours, each restored by the other.
+pub fn images(room: &mut Room<'_>) -> Result<()> {
+    play_on_debian(room, &[(IMAGES, "")])
+}
+
+/// The same with stock Xen below.
+pub fn images_peer(room: &mut Room<'_>) -> Result<()> {
+    room.args.hv = Some(setup::xen::find()?);
+    images(room)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ pub mod guests;
 mod kernels;
 mod life;
 mod loads;
+mod migration;
 mod parity;
 mod rust_guests;
 mod sizes;
@@ -368,6 +369,34 @@ pub const ALL: &[Case] = &[
         200,
         "a Linux guest is saved and restored with all it has; broken images leave nothing",
         guests::save,
+    )),
+    long(case(
+        "migration",
+        1,
+        240,
+        "a guest under load moves to another host and back; its connection holds; a broken move leaves it where it is",
+        migration::short,
+    )),
+    long(case(
+        "migration-long",
+        1,
+        1200,
+        "the same with twenty moves",
+        migration::long,
+    )),
+    long(case(
+        "guests-images",
+        1,
+        300,
+        "an image that Debian's xl has saved is restored by xlr, and the other way round",
+        guests::images,
+    )),
+    long(case(
+        "guests-images-peer",
+        1,
+        400,
+        "the same on stock Xen",
+        guests::images_peer,
     )),
     long(case(
         "guests-save-peer",
