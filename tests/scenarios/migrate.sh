@@ -8,9 +8,12 @@ here=10.0.0.1
 there=10.0.0.3
 guest=10.0.0.2
 patience=1200
-ip link set eth0 up
+ip link set eth0 mtu 9000 up
 ip link set eth0 master xenbr0
+ip link set xenbr0 mtu 9000
 [ "$role" = here ] || { ip addr flush dev xenbr0 && ip addr add $there/24 dev xenbr0; }
+# A guest that has come is called otherwise until it is whole, and the console daemon goes on with that log.
+console_of() { cat "$logs/guest-$1.log" "$logs/guest-$1--incoming.log" 2> /dev/null | sed 's/^\[[^]]*\] //; s/\r$//'; }
 
 # move ADDRESS: to the receiver at ADDRESS, as soon as it listens.
 move() {

@@ -57,7 +57,7 @@ for at in 0 20 100 2000 5000 1000000 $((size / 2)) $((size - 20)); do
     refused "short-$at" any 'at byte\|before its end' xlr restore /tmp/broken.img
 done
 rm -f /tmp/broken.img
-for at in 3 40 $((size - 40)); do
+for at in 3 36 $((size - 16)); do
     cp $image /tmp/broken.img
     printf '\377\377\377\377' | dd of=/tmp/broken.img bs=1 seek="$at" conv=notrunc 2> /dev/null
     refused "wrong-$at" any 'at byte' xlr restore /tmp/broken.img
