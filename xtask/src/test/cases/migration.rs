@@ -75,7 +75,7 @@ fn moves(room: &mut Room<'_>, count: u32) -> Result<()> {
     let both = format!("{here}\n{}", there.output);
     let told = both.lines().filter(|line| line.starts_with("MOVE ")).count();
     for line in both.lines().filter(|line| line.starts_with("MOVE ")) {
-        crate::progress::note(line.to_owned());
+        crate::progress::note(line);
     }
     guests::judge(&both, 2)?;
     ensure!(told == count as usize, "{told} of {count} moves told what they took");
