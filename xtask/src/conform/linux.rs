@@ -49,12 +49,7 @@ fn run(args: &ConformArgs, over: &Overrides, lines: &mut Vec<String>) -> Result<
 fn load(args: &ConformArgs, over: &Overrides, peer: u16) -> Result<Load> {
     let kernel = kernel::find(over)?;
     let mut disk = sample::busybox_disk(&kernel, SCRIPT, &[])?;
-    let tools = tools::find(None)?;
-    let store = tools
-        .iter()
-        .find(|tool| tool.name == "xenstore")
-        .context("no program xenstore among the tools")?;
-    disk.file("bin/xenstore", 0o755, &workspace::read(&store.file)?);
+    disk.file("bin/xenstore", 0o755, &workspace::read(&tools::single("xenstore")?)?);
     let broken = args.broken.iter().map(|name| format!(" broken={name}"));
     let words: String = broken.chain([format!(" only={}", args.cases)]).collect();
     Ok(Load {

@@ -12,7 +12,7 @@ for word in $(cat /proc/cmdline); do
         peer=* | only=* | broken=*) eval "${word%%=*}=\${word#*=}" ;;
     esac
 done
-XVDA=device/vbd/51712 XVDB=device/vbd/51728 VIF=device/vif/0
+XVDA=device/vbd/51712 VIF=device/vif/0
 XEN=/sys/bus/xen
 # Where on the disk the life before a reboot leaves its word, in sectors.
 MARK=122880
@@ -105,14 +105,16 @@ xenbus_backend_is_named() {
     expect "the backend's frontend" "/local/domain/$domid/$XVDA" "$(backend $XVDA frontend)"
 }
 
+# The network device: Linux's disk driver does not come back to a device that it has closed.
 xenbus_closes_and_returns() {
-    echo vbd-51728 > $XEN/drivers/vbd/unbind
-    wait_for 100 backend_is $XVDB 6
-    expect "the backend of a frontend that has closed" 6 "$(backend $XVDB state)"
-    echo vbd-51728 > $XEN/drivers/vbd/bind
-    wait_for 100 backend_is $XVDB 4
-    expect "the backend of one that has come back" 4 "$(backend $XVDB state)"
-    expect "the frontend" 4 "$(node $XVDB/state)"
+    wait_for 100 backend_is $VIF 4
+    echo vif-0 > $XEN/drivers/vif/unbind
+    wait_for 100 backend_is $VIF 6
+    expect "the backend of a frontend that has closed" 6 "$(backend $VIF state)"
+    echo vif-0 > $XEN/drivers/vif/bind
+    wait_for 100 backend_is $VIF 4
+    expect "the backend of one that has come back" 4 "$(backend $VIF state)"
+    expect "the frontend" 4 "$(node $VIF/state)"
 }
 
 block_disk_is_described() {
@@ -180,11 +182,11 @@ block_full_ring() {
 }
 
 block_reconnect() {
-    for round in 1 2 3; do
-        echo vbd-51712 > $XEN/drivers/vbd/unbind
-        wait_for 100 gone /dev/xvda
-        echo vbd-51712 > $XEN/drivers/vbd/bind
-        wait_for 100 test -b /dev/xvda
+    for round in 1 2; do
+        expect "the answer to its going" done "$(ask block-detach 51712)"
+        wait_for 300 gone /sys/block/xvda
+        expect "the answer to its coming back" done "$(ask block-attach 51712)"
+        wait_for 300 test -b /dev/xvda
         expect "the sum after connection $round" "$(sum < /tmp/disk)" "$(sum_of_disk)"
     done
 }
@@ -306,7 +308,7 @@ end() {
     poweroff -f
 }
 
-modprobe xen_blkfront max=256 max_ring_page_order=4 max_queues=2
+modprobe xen_blkfront max_indirect_segments=256 max_ring_page_order=4 max_queues=2
 modprobe xen_netfront max_queues=2
 wait_for 300 test -b /dev/xvda
 wait_for 300 test -b /dev/xvdb

@@ -91,21 +91,8 @@ fn build() -> Result<Vec<Tool>> {
         return Ok(tools.clone());
     }
     let packages = packages()?;
-    let target = workspace::target().join("tools");
-    let mut line = cargo();
-    line.args(["build", "--quiet", "--release", "--bins"]);
-    line.args(["--target", "x86_64-unknown-linux-gnu", "--target-dir"])
-        .arg(&target);
-    line.args(packages.iter().flat_map(|(package, _)| ["--package", package]));
-    line.env("CARGO_ENCODED_RUSTFLAGS", FLAGS.join("\x1f"))
-        .env_remove("RUSTFLAGS");
-    // Fat LTO is for the hypervisor; here it would cost minutes.
-    line.env("CARGO_PROFILE_RELEASE_LTO", "off")
-        .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16");
-    let step = Step::new("building Dom0's tools");
-    command::capture(&mut line).context("Dom0's tools do not compile; --tools DIR takes compiled ones")?;
-    step.done("built");
-    let folder = target.join("x86_64-unknown-linux-gnu/release");
+    let names: Vec<&str> = packages.iter().map(|(package, _)| package.as_str()).collect();
+    let folder = compile(&names)?;
     let names = packages.into_iter().flat_map(|(_, programs)| programs);
     let tools: Vec<Tool> = names
         .map(|name| Tool {
@@ -115,6 +102,36 @@ fn build() -> Result<Vec<Tool>> {
         .collect();
     *built = Some(tools.clone());
     Ok(tools)
+}
+
+/// One tool, compiled alone: for a guest that needs no others.
+pub fn single(name: &str) -> Result<PathBuf> {
+    let packages = packages()?;
+    let has_it = |(_, programs): &&(String, Vec<String>)| programs.iter().any(|program| program == name);
+    let (package, _) = packages
+        .iter()
+        .find(has_it)
+        .with_context(|| format!("no program {name} below dom0-tools"))?;
+    Ok(compile(&[package])?.join(name))
+}
+
+/// Compiles packages, and gives the folder of their programs.
+fn compile(packages: &[&str]) -> Result<PathBuf> {
+    let target = workspace::target().join("tools");
+    let mut line = cargo();
+    line.args(["build", "--quiet", "--release", "--bins"]);
+    line.args(["--target", "x86_64-unknown-linux-gnu", "--target-dir"])
+        .arg(&target);
+    line.args(packages.iter().flat_map(|package| ["--package", package]));
+    line.env("CARGO_ENCODED_RUSTFLAGS", FLAGS.join("\x1f"))
+        .env_remove("RUSTFLAGS");
+    // Fat LTO is for the hypervisor; here it would cost minutes.
+    line.env("CARGO_PROFILE_RELEASE_LTO", "off")
+        .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16");
+    let step = Step::new("building Dom0's tools");
+    command::capture(&mut line).context("Dom0's tools do not compile; --tools DIR takes compiled ones")?;
+    step.done("built");
+    Ok(target.join("x86_64-unknown-linux-gnu/release"))
 }
 
 #[cfg(test)]

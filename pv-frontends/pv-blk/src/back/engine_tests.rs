@@ -1,4 +1,4 @@
-use pv_hal::fake::Machine;
+use pv_hal::fake::{Domain, Machine};
 use pv_hal::{Memory, SharedPages};
 use std::vec::Vec;
 
@@ -6,34 +6,74 @@ use super::*;
 use crate::back::MemoryDisk;
 use crate::negotiation::QueueAddress;
 
+/// A frontend with one ring of `1 << order` pages, and the backend's domain.
+struct Scene {
+    front: Domain,
+    back: Domain,
+    ring: SharedPages<Domain>,
+    connection: Connection,
+    _channel: Channel<Domain>,
+}
+
+fn scene(order: u32, persistent: bool) -> Scene {
+    let machine = Machine::new();
+    let (front, back) = (machine.add_domain(1), machine.add_domain(2));
+    let ring = SharedPages::new(&front, back.id(), 1 << order, Access::ReadWrite).unwrap();
+    let channel = Channel::offer(&front, back.id()).unwrap();
+    let address = QueueAddress {
+        ring: ring.grants().to_vec(),
+        port: channel.port(),
+    };
+    Scene {
+        front,
+        back,
+        ring,
+        connection: Connection {
+            persistent,
+            ring_order: order,
+            queues: [address].into(),
+        },
+        _channel: channel,
+    }
+}
+
+impl Scene {
+    /// A page that the backend may reach.
+    fn page(&self, access: Access) -> SharedPages<Domain> {
+        SharedPages::new(&self.front, self.back.id(), 1, access).unwrap()
+    }
+
+    fn engine(&self, most_indirect: u32) -> Engine<Domain> {
+        Engine::new(&self.back, self.front.id(), &self.connection, most_indirect).unwrap()
+    }
+
+    /// Claims so many requests.
+    fn publish(&self, count: u32) {
+        self.ring.store_u32(0, count, core::sync::atomic::Ordering::SeqCst);
+    }
+
+    /// How many responses there are.
+    fn answered(&self) -> u32 {
+        self.ring.load_u32(8, core::sync::atomic::Ordering::SeqCst)
+    }
+}
+
 /// A frontend on another CPU may claim new requests as fast as they are taken; here it does so by having claimed as many
 /// as one ring holds while the backend's answers give room again and again.
 #[test]
 fn one_poll_takes_a_bounded_number_of_requests() {
-    let machine = Machine::new();
-    let (front, back) = (machine.add_domain(1), machine.add_domain(2));
-    let ring = SharedPages::new(&front, back.id(), 16, Access::ReadWrite).unwrap();
-    let channel = Channel::offer(&front, back.id()).unwrap();
-    let connection = Connection {
-        persistent: false,
-        ring_order: 4,
-        queues: [QueueAddress {
-            ring: ring.grants().to_vec(),
-            port: channel.port(),
-        }]
-        .into(),
-    };
-    let mut engine = Engine::new(&back, front.id(), &connection, 0).unwrap();
+    let scene = scene(4, false);
+    let mut engine = scene.engine(0);
     let mut disk = MemoryDisk::new(std::vec![0; 4096]);
     // 512 requests of all zeros but the operation: reads without segments, which are answered with an error.
-    ring.store_u32(0, 512, core::sync::atomic::Ordering::SeqCst);
+    scene.publish(512);
     let mut answered = Vec::new();
     while engine.poll(&mut disk) {
-        answered.push(ring.load_u32(8, core::sync::atomic::Ordering::SeqCst));
+        answered.push(scene.answered());
         assert!(answered.len() < 100);
     }
     assert_eq!(answered[0], TAKEN);
-    assert_eq!(ring.load_u32(8, core::sync::atomic::Ordering::SeqCst), 512);
+    assert_eq!(scene.answered(), 512);
     assert!(engine.broken().is_none());
 }
 
@@ -63,33 +103,21 @@ impl Disk for Slow {
 
 #[test]
 fn one_frontend_cannot_make_the_backend_hold_more_than_so_many_bytes() {
-    let machine = Machine::new();
-    let (front, back) = (machine.add_domain(1), machine.add_domain(2));
-    let ring = SharedPages::new(&front, back.id(), 1, Access::ReadWrite).unwrap();
-    let list = SharedPages::new(&front, back.id(), 1, Access::ReadOnly).unwrap();
-    let channel = Channel::offer(&front, back.id()).unwrap();
+    let scene = scene(0, true);
+    let list = scene.page(Access::ReadOnly);
     for index in 0..256 {
         // The same page 256 times, whole: a megabyte.
         list.store_u32(index * 8, list.grants()[0].0, core::sync::atomic::Ordering::Relaxed);
         list.write(index * 8 + 4, &[0, 7]);
     }
-    let connection = Connection {
-        persistent: true,
-        ring_order: 0,
-        queues: [QueueAddress {
-            ring: ring.grants().to_vec(),
-            port: channel.port(),
-        }]
-        .into(),
-    };
     for slot in 0..32 {
         let mut bytes = [0; 64];
         (bytes[0], bytes[3]) = (6, 1);
         bytes[28..32].copy_from_slice(&list.grants()[0].0.to_le_bytes());
-        ring.write(64 + slot * 112, &bytes);
+        scene.ring.write(64 + slot * 112, &bytes);
     }
-    ring.store_u32(0, 32, core::sync::atomic::Ordering::SeqCst);
-    let mut engine = Engine::new(&back, front.id(), &connection, 256).unwrap();
+    scene.publish(32);
+    let mut engine = scene.engine(256);
     let mut disk = Slow(Vec::new());
     while engine.poll(&mut disk) {}
     let sum: usize = disk
@@ -106,27 +134,15 @@ fn one_frontend_cannot_make_the_backend_hold_more_than_so_many_bytes() {
 
 /// How `disk` answers the only request of a ring, which is made of the grant of a page.
 fn answer_to(disk: &mut impl Disk, request: impl Fn([u8; 4]) -> Vec<u8>) -> i16 {
-    let machine = Machine::new();
-    let (front, back) = (machine.add_domain(1), machine.add_domain(2));
-    let ring = SharedPages::new(&front, back.id(), 1, Access::ReadWrite).unwrap();
-    let page = SharedPages::new(&front, back.id(), 1, Access::ReadWrite).unwrap();
-    let channel = Channel::offer(&front, back.id()).unwrap();
-    let connection = Connection {
-        persistent: false,
-        ring_order: 0,
-        queues: [QueueAddress {
-            ring: ring.grants().to_vec(),
-            port: channel.port(),
-        }]
-        .into(),
-    };
-    ring.write(64, &request(page.grants()[0].0.to_le_bytes()));
-    ring.store_u32(0, 1, core::sync::atomic::Ordering::SeqCst);
-    let mut engine = Engine::new(&back, front.id(), &connection, 0).unwrap();
+    let scene = scene(0, false);
+    let page = scene.page(Access::ReadWrite);
+    scene.ring.write(64, &request(page.grants()[0].0.to_le_bytes()));
+    scene.publish(1);
+    let mut engine = scene.engine(0);
     while engine.poll(disk) {}
-    assert_eq!(ring.load_u32(8, core::sync::atomic::Ordering::SeqCst), 1, "no answer");
+    assert_eq!(scene.answered(), 1, "no answer");
     let mut status = [0; 2];
-    ring.read(64 + 10, &mut status);
+    scene.ring.read(64 + 10, &mut status);
     i16::from_le_bytes(status)
 }
 
