@@ -99,7 +99,7 @@ fn written(domain: Domain, list: &[u64]) {
     found[2] = clean();
     domain.extended(MMUEXT_CLEAR_PAGE, list[5]);
     found[3] = clean();
-    update_as(domain.0, list[6] << 12 | u64::from(MMU_MACHPHYS_UPDATE), 7);
+    update_as(domain.0, list[6] << 12 | MMU_MACHPHYS_UPDATE, 7);
     found[4] = clean();
     let wanted = [1 << 4, 1 << 4, 1 << 4, 1 << 5, 1 << 7].map(Ok);
     check!("tracking/written", found == wanted, "{found:x?}");
