@@ -58,6 +58,17 @@ consts! { u32:
     XEN_SYSCTL_TBUFOP_set_size = 3;
     XEN_SYSCTL_TBUFOP_enable = 4;
     XEN_SYSCTL_TBUFOP_disable = 5;
+    PMSTAT_get_max_cx = 0x21;
+    PMSTAT_get_cxstat = 0x22;
+    PMSTAT_reset_cxstat = 0x23;
+    PM_PARA_CATEGORY_MASK = 0xf0;
+    CPUFREQ_PARA = 0x10;
+    XEN_SYSCTL_pm_op_set_sched_opt_smt = 0x21;
+    XEN_SYSCTL_pm_op_get_max_cstate = 0x22;
+    XEN_SYSCTL_pm_op_set_max_cstate = 0x23;
+    XEN_SYSCTL_pm_op_enable_turbo = 0x26;
+    XEN_SYSCTL_pm_op_disable_turbo = 0x27;
+    XEN_SYSCTL_CX_UNLIMITED = !0;
     XEN_SYSCTL_PERFCOP_reset = 1;
     XEN_SYSCTL_PERFCOP_query = 2;
     XEN_SYSCTL_cpu_featureset_raw = 0;
@@ -113,6 +124,16 @@ structs! {
         buffer_mfn: u64,
         size: u32,
         _pad2: u32,
+    }
+
+    struct xen_sysctl_pcitopoinfo {
+        /// In: devices; out: how many were looked at.
+        num_devs: u32,
+        _pad: u32,
+        /// [`crate::physdev_pci_device`].
+        devs: u64,
+        /// Out: a node each, `u32`.
+        nodes: u64,
     }
 
     struct xen_sysctl_physinfo {

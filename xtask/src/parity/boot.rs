@@ -148,6 +148,8 @@ fn script(areas: &[String]) -> String {
 echo 1 > /proc/sys/kernel/printk
 . /run/parity-lib.sh
 for area in {areas}; do
+    # What an area may have left otherwise than it found it.
+    xl cpupool-rename Pool-node0 Pool-0 > /dev/null 2>&1
     echo \"@@AREA $area\" >> $out
     clean
     timeout -k 5 {AREA_LIMIT} bash /run/parity-$area.sh

@@ -36,14 +36,16 @@ fn features(domain: &Domain) -> u32 {
     let mut bits = 1 << XENFEAT_mmu_pt_update_preserve_ad
         | 1 << XENFEAT_highmem_assist
         | 1 << XENFEAT_gnttab_map_avail_bits
-        | 1 << XENFEAT_memory_op_vnode_supported
-        | 1 << XENFEAT_not_direct_mapped;
+        | 1 << XENFEAT_memory_op_vnode_supported;
     if domain.vm_assist.load(Relaxed) & 1 << VMASST_TYPE_pae_extended_cr3 != 0 {
         bits |= 1 << XENFEAT_pae_pgdir_above_4gb;
     }
-    if domain.privileged {
-        bits |= 1 << XENFEAT_dom0;
-    }
+    // As Xen says it of a PV domain with the machine: what it calls physical for devices, machine addresses, are its own.
+    bits |= if domain.privileged {
+        1 << XENFEAT_dom0 | 1 << XENFEAT_direct_mapped
+    } else {
+        1 << XENFEAT_not_direct_mapped
+    };
     bits
 }
 

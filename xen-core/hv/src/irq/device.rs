@@ -147,6 +147,11 @@ pub(super) fn add(at: Sbdf) -> Result<(), Errno> {
     Ok(())
 }
 
+/// Has Dom0 told of a function?
+pub(super) fn is_known(at: Sbdf) -> bool {
+    FUNCTIONS.lock().contains_key(&at)
+}
+
 /// Dom0 says that a function has gone.
 ///
 /// # Errors

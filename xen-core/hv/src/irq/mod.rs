@@ -98,6 +98,11 @@ pub(crate) fn add_function(at: Sbdf) -> Result<(), Errno> {
     device::add(at)
 }
 
+/// Has Dom0 told of a PCI function?
+pub(crate) fn has_function(at: Sbdf) -> bool {
+    device::is_known(at)
+}
+
 /// Dom0 says that a PCI function has gone.
 ///
 /// # Errors

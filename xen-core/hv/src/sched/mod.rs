@@ -162,6 +162,8 @@ struct Cpu {
     idle: AtomicBool,
     /// Since when it is idle, while it is.
     idle_since: AtomicU64,
+    /// How often it became idle.
+    idle_turns: AtomicU64,
     /// Nanoseconds that it has been idle before.
     idle_time: AtomicU64,
 }
@@ -175,6 +177,7 @@ static CPUS: PerCpu<Cpu> = per_cpu!(Cpu {
     runs: AtomicPtr::new(core::ptr::null_mut()),
     idle: AtomicBool::new(false),
     idle_since: AtomicU64::new(0),
+    idle_turns: AtomicU64::new(0),
     idle_time: AtomicU64::new(0),
 });
 
@@ -456,6 +459,11 @@ pub fn idle_time(cpu: usize) -> u64 {
     } else {
         before
     }
+}
+
+/// How often CPU `cpu` has become idle.
+pub fn idle_turns(cpu: usize) -> u64 {
+    CPUS.of(cpu).idle_turns.load(Relaxed)
 }
 
 /// Makes an NMI due to a vcpu.

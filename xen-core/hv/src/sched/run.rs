@@ -169,6 +169,7 @@ fn choose(cpu: usize, queue: &mut Queue, now: u64) -> (&'static Vcpu, u64) {
                     mine.runs.store(core::ptr::null_mut(), Relaxed);
                     if !mine.idle.load(Relaxed) {
                         mine.idle_since.store(now, Relaxed);
+                        mine.idle_turns.fetch_add(1, Relaxed);
                         mine.idle.store(true, SeqCst);
                     }
                     return (idle_vcpu(cpu), u64::MAX);

@@ -81,7 +81,7 @@ impl Parties {
     ///
     /// # Errors
     /// `EPERM` where the caller may not, or where a domain that has no rights over the frames' owner would get them
-    /// into its tables; `ESRCH`.
+    /// into its tables; `ESRCH`, as on Xen also where the caller names itself by its number.
     #[inline]
     pub(super) fn find(cur: &'static Vcpu, word: u64) -> Result<Self, Errno> {
         let (frames, tables) = (word as u16, (word >> 16) as u16);
@@ -92,6 +92,7 @@ impl Parties {
         let frames = match frames {
             abi::DOMID_IO => Frames::Special(Owner::IO),
             abi::DOMID_XEN if cur.domain().privileged => Frames::Special(Owner::XEN),
+            id if id == cur.domain().id => return Err(Errno::ESRCH),
             id => Frames::Domain(named_domain(cur, id)?),
         };
         let own_frames = matches!(&frames, Frames::Domain(domain) if domain.id == tables.id);

@@ -5,9 +5,10 @@ use crate::cpuid;
 use crate::guest::GuestPtr;
 use crate::hypercall::domctl;
 use crate::mm::layout::PAGE_SIZE;
-use crate::{boot, domain, mm, sched};
+use crate::{boot, domain, irq, mm, sched};
 use xen_abi::*;
 use xen_logic::cpuid::policy;
+use xen_logic::pci::Sbdf;
 use zerocopy::FromZeros;
 
 /// Pages of usable memory that the machine has.
@@ -92,7 +93,8 @@ pub(super) fn numa_nodes(op: &mut xen_sysctl_numainfo) -> Result<(), Errno> {
     if op.num_nodes >= 1 {
         if op.meminfo != 0 {
             let info = xen_sysctl_meminfo {
-                memsize: ram_pages() * PAGE_SIZE,
+                // A node's size is that of its range, holes and all.
+                memsize: boot::memory_map().ram_end(),
                 memfree: mm::alloc::free_frames() * PAGE_SIZE,
             };
             GuestPtr::new(op.meminfo).write(&info)?;
@@ -102,5 +104,27 @@ pub(super) fn numa_nodes(op: &mut xen_sysctl_numainfo) -> Result<(), Errno> {
         }
     }
     op.num_nodes = 1;
+    Ok(())
+}
+
+/// Devices that one call looks at; the caller goes on where it ended.
+const DEVICES_AT_ONCE: u32 = 64;
+
+/// The node of each PCI device: none is said of those that are there.
+pub(super) fn device_nodes(op: &mut xen_sysctl_pcitopoinfo) -> Result<(), Errno> {
+    if op.devs == 0 || op.nodes == 0 {
+        return Err(Errno::EINVAL);
+    }
+    op.num_devs = op.num_devs.min(DEVICES_AT_ONCE);
+    let (devices, nodes) = (
+        GuestPtr::<physdev_pci_device>::new(op.devs),
+        GuestPtr::<u32>::new(op.nodes),
+    );
+    for at in 0..u64::from(op.num_devs) {
+        let device = devices.at(at).read()?;
+        let is_known = irq::has_function(Sbdf::new(device.seg, device.bus, device.devfn));
+        let node = if is_known { XEN_INVALID_NODE_ID } else { XEN_INVALID_DEV };
+        nodes.at(at).write(&node)?;
+    }
     Ok(())
 }
