@@ -185,7 +185,6 @@ layouts! {
     struct xen_sysctl_readconsole(24) {
         clear = 0, incremental = 1, pad0 = 2, pad1 = 3, index = 4, buffer = 8, count = 16,
     }
-    struct xen_sysctl_pcitopoinfo(24) { num_devs = 0, devs = 8, nodes = 16 }
     struct xen_sysctl_tbuf_op(48) { cmd = 0, cpu_mask = 8, evt_mask = 24, buffer_mfn = 32, size = 40 }
     struct xen_sysctl_physinfo(112) {
         threads_per_core = 0, cores_per_socket = 4, nr_cpus = 8, max_cpu_id = 12, nr_nodes = 16, max_node_id = 20,

@@ -126,16 +126,6 @@ structs! {
         _pad2: u32,
     }
 
-    struct xen_sysctl_pcitopoinfo {
-        /// In: devices; out: how many were looked at.
-        num_devs: u32,
-        _pad: u32,
-        /// [`crate::physdev_pci_device`].
-        devs: u64,
-        /// Out: a node each, `u32`.
-        nodes: u64,
-    }
-
     struct xen_sysctl_physinfo {
         threads_per_core: u32,
         cores_per_socket: u32,
