@@ -18,6 +18,9 @@ const RECONNECT_PAUSE: Duration = Duration::from_millis(50);
 /// How long the daemon may take for one answer.
 const ANSWER_TIME: Duration = Duration::from_secs(120);
 
+/// What the daemon answers to one request.
+type Answer = std::result::Result<Vec<u8>, StoreError>;
+
 /// A watch has fired.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Event {
@@ -201,9 +204,40 @@ impl Client {
         if payload.len() > xenstore_proto::PAYLOAD_MAX {
             return Err(refused(StoreError::E2BIG));
         }
+        let answer = self.persist(transaction, |client| client.attempt(kind, transaction, &payload))?;
+        answer.map_err(refused)
+    }
+
+    /// Reads many nodes: their requests are under way together, so that the way to the daemon is paid for once.
+    pub(crate) fn read_many(&mut self, transaction: u32, paths: &[String]) -> Result<Vec<Option<Vec<u8>>>> {
+        let mut values = Vec::with_capacity(paths.len());
+        for paths in paths.chunks(self.transport.requests_at_once()) {
+            let payloads: Vec<Vec<u8>> = paths.iter().map(|path| [path.as_bytes(), &[0]].concat()).collect();
+            let answers = self.persist(transaction, |client| {
+                client.attempt_many(Kind::READ, transaction, &payloads)
+            })?;
+            for (path, answer) in paths.iter().zip(answers) {
+                values.push(match answer {
+                    Ok(value) => Some(value),
+                    Err(StoreError::ENOENT) => None,
+                    Err(error) => {
+                        return Err(Error::Refused {
+                            kind: Kind::READ,
+                            subject: path.clone(),
+                            error,
+                        });
+                    }
+                });
+            }
+        }
+        Ok(values)
+    }
+
+    /// Does something over this connection or, outside a transaction, over the next when this one is lost.
+    fn persist<T>(&mut self, transaction: u32, mut attempt: impl FnMut(&mut Self) -> io::Result<T>) -> Result<T> {
         loop {
-            match self.attempt(kind, transaction, &payload) {
-                Ok(answer) => return answer.map_err(refused),
+            match attempt(self) {
+                Ok(value) => return Ok(value),
                 Err(error) => {
                     self.reconnect(error)?;
                     if transaction != 0 {
@@ -215,34 +249,46 @@ impl Client {
     }
 
     /// One try over the present connection; the outer error is the connection's.
-    fn attempt(
-        &mut self,
-        kind: Kind,
-        transaction: u32,
-        payload: &[u8],
-    ) -> io::Result<std::result::Result<Vec<u8>, StoreError>> {
-        let number = self.next_request;
-        self.next_request = self.next_request.wrapping_add(1);
-        let mut message = Vec::with_capacity(payload.len() + 16);
-        append_message(&mut message, kind, number, transaction, payload);
-        self.transport.send(&message)?;
-        loop {
-            while let Some((answer, request, body)) = self.take_message()? {
-                if request != number {
-                    // An answer to a request that was given up for its time.
-                    continue;
+    fn attempt(&mut self, kind: Kind, transaction: u32, payload: &[u8]) -> io::Result<Answer> {
+        let answers = self.attempt_many(kind, transaction, &[payload])?;
+        answers
+            .into_iter()
+            .next()
+            .ok_or_else(|| io::ErrorKind::InvalidData.into())
+    }
+
+    /// Sends requests together and waits for all their answers, which come in any order.
+    fn attempt_many(&mut self, kind: Kind, transaction: u32, payloads: &[impl AsRef<[u8]>]) -> io::Result<Vec<Answer>> {
+        let first = self.next_request;
+        let mut messages = Vec::new();
+        for payload in payloads {
+            append_message(&mut messages, kind, self.next_request, transaction, payload.as_ref());
+            self.next_request = self.next_request.wrapping_add(1);
+        }
+        self.transport.send(&messages)?;
+        let mut answers: Vec<Option<Answer>> = vec![None; payloads.len()];
+        let mut missing = payloads.len();
+        while missing > 0 {
+            let Some((kind, request, body)) = self.take_message()? else {
+                if !self.transport.wait(Some(ANSWER_TIME))? {
+                    return Err(io::ErrorKind::TimedOut.into());
                 }
-                return Ok(if answer == Kind::ERROR {
+                self.fill_input()?;
+                continue;
+            };
+            // Others are answers to requests that were given up for their time.
+            if let Some(place) = answers.get_mut(request.wrapping_sub(first) as usize)
+                && place.is_none()
+            {
+                *place = Some(if kind == Kind::ERROR {
                     Err(StoreError::from_payload(&body))
                 } else {
                     Ok(body)
                 });
+                missing -= 1;
             }
-            if !self.transport.wait(Some(ANSWER_TIME))? {
-                return Err(io::ErrorKind::TimedOut.into());
-            }
-            self.fill_input()?;
         }
+        Ok(answers.into_iter().flatten().collect())
     }
 
     /// Reads what the daemon has sent.
@@ -321,6 +367,10 @@ impl Client {
 impl Store for Client {
     fn request(&mut self, kind: Kind, parts: &[&[u8]], tail: &[u8]) -> Result<Vec<u8>> {
         self.exchange(kind, 0, parts, tail)
+    }
+
+    fn read_each(&mut self, paths: &[String]) -> Result<Vec<Option<Vec<u8>>>> {
+        self.read_many(0, paths)
     }
 }
 

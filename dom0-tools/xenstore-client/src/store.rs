@@ -28,6 +28,11 @@ pub trait Store {
         missing_as_none(self.read_text(path))
     }
 
+    /// The values of many nodes, none for those that do not exist.
+    fn read_each(&mut self, paths: &[String]) -> Result<Vec<Option<Vec<u8>>>> {
+        paths.iter().map(|path| missing_as_none(self.read(path))).collect()
+    }
+
     /// Sets a node's value; makes the node and its parents if need be.
     fn write(&mut self, path: &str, value: impl AsRef<[u8]>) -> Result<()>
     where

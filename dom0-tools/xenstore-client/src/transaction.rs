@@ -17,6 +17,10 @@ impl Store for Transaction<'_> {
     fn request(&mut self, kind: Kind, parts: &[&[u8]], tail: &[u8]) -> Result<Vec<u8>> {
         self.client.exchange(kind, self.id, parts, tail)
     }
+
+    fn read_each(&mut self, paths: &[String]) -> Result<Vec<Option<Vec<u8>>>> {
+        self.client.read_many(self.id, paths)
+    }
 }
 
 impl Client {

@@ -57,6 +57,15 @@ pub(crate) enum Transport {
 }
 
 impl Transport {
+    /// How many small requests may be sent before the first answer is read. A socket takes that many without its reader;
+    /// the kernel's device takes one message a write.
+    pub(crate) fn requests_at_once(&self) -> usize {
+        match self {
+            Transport::Socket(_) => 64,
+            Transport::Device(_) => 1,
+        }
+    }
+
     pub(crate) fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         match self {
             Transport::Socket(stream) => stream.write_all(bytes),

@@ -214,3 +214,29 @@ fn memory(process: u32) -> u64 {
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
+
+#[test]
+fn many_nodes_are_read_at_once() {
+    let machine = Machine::new();
+    let _daemon = machine.start();
+    let mut client = xenstore_client::Client::open_socket(machine.path("socket")).unwrap();
+    // More than one batch, with gaps.
+    let paths: Vec<String> = (0..200).map(|number| format!("/local/domain/{number}/name")).collect();
+    for path in paths.iter().step_by(3) {
+        client.write(path, path).unwrap();
+    }
+    let expected: Vec<_> = paths
+        .iter()
+        .enumerate()
+        .map(|(number, path)| (number % 3 == 0).then(|| path.clone().into_bytes()))
+        .collect();
+    assert_eq!(client.read_each(&paths).unwrap(), expected);
+    let inside = client
+        .transaction(|store| {
+            store.write(&paths[1], "new")?;
+            store.read_each(&paths[..2])
+        })
+        .unwrap();
+    assert_eq!(inside, [Some(paths[0].clone().into_bytes()), Some(b"new".to_vec())]);
+    assert!(client.read_each(&[String::from("no//path")]).is_err());
+}

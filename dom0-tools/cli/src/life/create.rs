@@ -16,7 +16,7 @@ use super::record::{BuildLock, Record, Stage, boot_id};
 use super::settle::settle;
 use super::teardown::{find, tear_down};
 use super::{DEVICE_TIME, Tools, attach, layout, tune};
-use crate::message;
+use crate::{lookup, message};
 
 /// What libxl lets a domain have beyond its memory, in KiB: rings and page tables of its own kernel.
 const SLACK_KIB: u64 = 1024;
@@ -247,13 +247,11 @@ impl Creation<'_> {
 
 /// The number under which the store has a domain of that name.
 fn owner_of_name(store: &mut impl Store, name: &str) -> xenstore_client::Result<Option<DomId>> {
-    for number in store.directory_or_empty("/local/domain")? {
-        let Ok(domid) = number.parse() else { continue };
-        if store.read_optional(&format!("/local/domain/{domid}/name"))?.as_deref() == Some(name) {
-            return Ok(Some(domid));
-        }
-    }
-    Ok(None)
+    let list = store.directory_or_empty("/local/domain")?;
+    let domids: Vec<DomId> = list.iter().filter_map(|number| number.parse().ok()).collect();
+    let names = lookup::names_of(store, &domids)?;
+    let owner = names.iter().position(|found| found.as_deref() == Some(name));
+    Ok(owner.map(|at| domids[at]))
 }
 
 /// Now, as the store's `start_time` has it.

@@ -4,7 +4,7 @@
 //! clean up. Who is making a domain holds a lock on a file of the domain's own in /run/paravane/building; when the
 //! maker ends, however it ends, the lock is free.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
@@ -162,19 +162,30 @@ impl Records {
         }
     }
 
-    /// All records that can be read; what cannot is named on standard error and left.
-    pub fn all(&self) -> Result<Vec<Record>> {
+    /// The records' files.
+    pub fn list(&self) -> Result<Vec<(Uuid, Metadata)>> {
         let entries = match fs::read_dir(&self.domains) {
             Ok(entries) => entries,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(error).with_context(|| format!("cannot read {}", self.domains.display())),
         };
-        let mut records = Vec::new();
+        let mut list = Vec::new();
         for entry in entries {
-            let name = entry.context("cannot read the directory of records")?.file_name();
+            let entry = entry.context("cannot read the directory of records")?;
+            let name = entry.file_name();
             let Some(uuid) = name.to_str().and_then(|name| name.strip_suffix(".json")?.parse().ok()) else {
                 continue;
             };
+            // One that is gone meanwhile is none.
+            list.extend(entry.metadata().ok().map(|metadata| (uuid, metadata)));
+        }
+        Ok(list)
+    }
+
+    /// All records that can be read; what cannot is named on standard error and left.
+    pub fn all(&self) -> Result<Vec<Record>> {
+        let mut records = Vec::new();
+        for (uuid, _) in self.list()? {
             match self.load(uuid) {
                 Ok(record) => records.extend(record),
                 Err(error) => message::warn(failure::text(&error)),
@@ -199,7 +210,8 @@ impl Records {
         }
     }
 
-    fn path(&self, uuid: Uuid) -> PathBuf {
+    /// Where a record is, or would be.
+    pub fn path(&self, uuid: Uuid) -> PathBuf {
         self.domains.join(format!("{uuid}.json"))
     }
 }

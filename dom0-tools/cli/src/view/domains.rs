@@ -2,8 +2,7 @@
 
 use anyhow::Result;
 use serde::Serialize;
-use xenctrl::{DomainInfo, ShutdownReason};
-use xenstore_client::{Client, Store};
+use xenctrl::{DomId, DomainInfo, ShutdownReason};
 
 use super::colour::Tone;
 use crate::context::Context;
@@ -41,17 +40,10 @@ pub fn gather(context: &mut Context, words: &[String]) -> Result<Vec<Domain>> {
     if words.is_empty() {
         infos = context.hypervisor()?.list_domains(0)?;
     }
-    let store = context.store()?;
-    infos.into_iter().map(|info| with_name(store, info)).collect()
-}
-
-/// Adds the name.
-///
-/// # Errors
-/// The store cannot be asked.
-pub fn with_name(store: &mut Client, info: DomainInfo) -> Result<Domain> {
-    let name = store.read_optional(&format!("/local/domain/{}/name", info.domid))?;
-    Ok(Domain { info, name })
+    let domids: Vec<DomId> = infos.iter().map(|info| info.domid).collect();
+    let names = lookup::names_of(context.store()?, &domids)?;
+    let domains = infos.into_iter().zip(names);
+    Ok(domains.map(|(info, name)| Domain { info, name }).collect())
 }
 
 /// What a domain does, in one word.

@@ -1,12 +1,15 @@
 //! Carrying out what was decided, one domain at a time, each under its lock.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context, Result};
-use xenctrl::DomId;
+use xenctrl::{DomId, DomainInfo};
 use xenstore_client::{Client, Store};
 use xl_config::Uuid;
 
 use super::decide::{Decision, decide};
-use super::remove_stale_locks;
+use super::known::Known;
+use super::{Reasons, remove_stale_locks};
 use crate::life::create::{Request, create, create_locked};
 use crate::life::devices::{blkd, remove};
 use crate::life::layout::{domain_path, vm_path};
@@ -16,21 +19,47 @@ use crate::life::{DEVICE_TIME, Tools, random};
 use crate::lookup;
 use crate::{failure, message};
 
-/// Looks at every domain that is remembered. What fails is told, and tried again at the next look.
-pub fn look_after_all(tools: Tools<'_>, store: &mut Client) {
-    let records = match tools.records.all() {
-        Ok(records) => records,
+/// Looks at the domains that there is a reason to look at. What fails is told, and tried again at the next look.
+pub fn look(tools: Tools<'_>, store: &mut Client, known: &mut Known, reasons: &Reasons) {
+    for &uuid in &reasons.locks {
+        if let Err(error) = look_after(tools, store, uuid) {
+            tell(&error.context(uuid.to_string()));
+        }
+    }
+    if reasons.all {
+        look_after_all(tools, store, known);
+    }
+}
+
+fn look_after_all(tools: Tools<'_>, store: &mut Client, known: &mut Known) {
+    let wanting = match find_wanting(tools, known) {
+        Ok(wanting) => wanting,
         Err(error) => return tell(&error),
     };
-    for record in records {
-        if let Err(error) = look_after(tools, store, record.uuid) {
-            tell(&error.context(record.config.name));
+    for (uuid, name) in wanting {
+        if let Err(error) = look_after(tools, store, uuid) {
+            tell(&error.context(name));
         }
     }
     remove_stale_locks(tools.records);
     if let Err(error) = keep_block_backend(store) {
         tell(&error);
     }
+}
+
+/// The domains for which there may be something to do: seen without their locks, so it is decided again under them. What
+/// changes behind this look wakes us.
+fn find_wanting(tools: Tools<'_>, known: &mut Known) -> Result<Vec<(Uuid, String)>> {
+    known.refresh(tools.records)?;
+    let domains = tools.hypervisor.list_domains(1)?;
+    let domains: BTreeMap<[u8; 16], &DomainInfo> = domains.iter().map(|info| (info.uuid, info)).collect();
+    let boot = boot_id();
+    let wanting = known
+        .records()
+        .filter(|record| decide(record, domains.get(&record.uuid.0).copied(), &boot) != Decision::Leave);
+    Ok(wanting
+        .map(|record| (record.uuid, record.config.name.clone()))
+        .collect())
 }
 
 fn tell(error: &anyhow::Error) {
@@ -56,7 +85,10 @@ fn look_after(tools: Tools<'_>, store: &mut Client, uuid: Uuid) -> Result<()> {
         lock.release();
         return Ok(());
     };
-    let domain = find(tools.hypervisor, uuid)?;
+    let domain = match record.domid.and_then(|domid| tools.hypervisor.domain_info(domid).ok()) {
+        Some(info) if info.uuid == uuid.0 => Some(info),
+        _ => find(tools.hypervisor, uuid)?,
+    };
     let decision = decide(&record, domain.as_ref(), &boot_id());
     if decision != Decision::Leave {
         let number = record

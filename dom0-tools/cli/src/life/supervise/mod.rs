@@ -1,14 +1,16 @@
 //! The supervisor: one daemon that keeps on_poweroff, on_reboot and on_crash, and cleans up after those who died.
 //!
-//! It has no state of its own. Records and the hypervisor's list say what there is to do, each time anew: started again
-//! after any end, it goes on where the last one stopped.
+//! It has no state of its own but copies of records. Those and the hypervisor's list say what there is to do, each time
+//! anew: started again after any end, it goes on where the last one stopped.
 
 mod act;
 mod decide;
+mod known;
 mod wakeup;
 
-pub use act::look_after_all;
-pub(super) use wakeup::Wakeup;
+pub use act::look;
+pub use known::Known;
+pub use wakeup::{Reasons, Wakeup};
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -141,9 +143,11 @@ fn open_log() -> std::io::Result<File> {
 /// Does the supervisor's work until an error ends it. The caller holds the place.
 pub fn run(tools: Tools<'_>, store: &mut Client) -> Result<()> {
     let mut wakeup = Wakeup::new(tools.records, store)?;
+    let mut known = Known::default();
+    let mut reasons = Reasons::everything();
     loop {
-        look_after_all(tools, store);
-        wakeup.wait(store)?;
+        look(tools, store, &mut known, &reasons);
+        reasons = wakeup.wait(store)?;
     }
 }
 

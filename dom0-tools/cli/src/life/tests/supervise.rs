@@ -4,10 +4,15 @@ use xl_config::Uuid;
 
 use super::bed::{Bed, exists};
 use crate::life::record::{Record, Stage, boot_id};
-use crate::life::supervise::{Wakeup, look_after_all};
+use crate::life::supervise::{self, Known, Reasons, Wakeup};
 
 fn look(bed: &mut Bed) {
-    look_after_all(Bed::tools(&bed.fake, &bed.records), &mut bed.store);
+    supervise::look(
+        Bed::tools(&bed.fake, &bed.records),
+        &mut bed.store,
+        &mut Known::default(),
+        &Reasons::everything(),
+    );
 }
 
 /// A guest with these lines, ended for this reason and looked after.
@@ -95,17 +100,43 @@ fn a_domain_can_be_preserved() {
 }
 
 #[test]
+fn who_lets_go_of_a_lock_has_that_domain_looked_after() {
+    let mut bed = Bed::new();
+    let before = bed.traces();
+    let config = bed.config("");
+    let created = bed.create(config).expect("a domain");
+    let tools = Bed::tools(&bed.fake, &bed.records);
+    let look_at = |uuid, store: &mut _| {
+        let reasons = Reasons {
+            all: false,
+            locks: [uuid].into(),
+        };
+        supervise::look(tools, store, &mut Known::default(), &reasons);
+    };
+    bed.fake.guest_shuts_down(created.domid, ShutdownReason::Poweroff);
+    look_at(Uuid([7; 16]), &mut bed.store);
+    assert!(bed.fake.domain_info(created.domid).is_ok(), "it was another's lock");
+    look_at(created.uuid, &mut bed.store);
+    assert_eq!(bed.traces(), before);
+}
+
+#[test]
 fn a_look_is_no_reason_for_another() {
     let mut bed = Bed::new();
     let mut wakeup = Wakeup::new(&bed.records, &mut bed.store).expect("listens");
     let config = bed.config("");
     bed.create(config).expect("a domain");
     let mut take = |bed: &mut Bed| wakeup.take(&mut bed.store).expect("readable");
-    while take(&mut bed) {}
+    while !take(&mut bed).is_empty() {}
     look(&mut bed);
-    assert!(!take(&mut bed), "the supervisor has woken itself");
+    assert!(take(&mut bed).is_empty(), "the supervisor has woken itself");
     drop(bed.records.wait_for_lock(Uuid([7; 16])).expect("a lock"));
-    assert!(take(&mut bed), "somebody has let go of a lock");
+    let woken = take(&mut bed);
+    assert_eq!(
+        (woken.all, woken.locks),
+        (false, [Uuid([7; 16])].into()),
+        "somebody has let go of a lock"
+    );
 }
 
 #[test]
