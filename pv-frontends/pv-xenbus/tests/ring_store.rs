@@ -170,6 +170,39 @@ fn a_broken_ring_is_noticed_and_begins_anew() {
     );
 }
 
+#[test]
+fn a_domain_that_was_resumed_has_its_watches_again() {
+    let rig = Rig::new();
+    let store = rig.store();
+    let watch = store.watch("data/w").unwrap();
+    while store.take_event(watch).is_some() {}
+    // The daemon of the new place knows nothing of what went before.
+    {
+        let mut daemon = rig.daemon.borrow_mut();
+        let slot = daemon.domains[&1].ring.as_ref().unwrap().slot;
+        daemon.reset_connection(slot);
+    }
+    store.write("data/w", 1).unwrap();
+    rig.machine.settle(10);
+    assert_eq!(store.take_event(watch), None, "nobody watches there");
+    let ticket = store.submit(0, Kind::READ, &["data/w"], b"").unwrap();
+    store.resume().unwrap();
+    assert_eq!(
+        store.poll(ticket),
+        Err(Error::Disconnected),
+        "what was under way has failed"
+    );
+    assert_eq!(
+        store.take_event(watch).as_deref(),
+        Some("data/w"),
+        "a watch made again fires"
+    );
+    store.write("data/w", 2).unwrap();
+    rig.machine.settle(10);
+    assert_eq!(store.take_event(watch).as_deref(), Some("data/w"));
+    assert_eq!(store.read("data/w").unwrap(), "2");
+}
+
 /// A guest, and the daemon's end of its ring in the hands of the test.
 fn liar() -> (Machine, Domain, pv_hal::fake::Mapping, Port) {
     let machine = Machine::new();

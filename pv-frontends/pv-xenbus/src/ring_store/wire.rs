@@ -133,8 +133,10 @@ impl<M: Memory> Wire<M> {
         if header.kind == Kind::WATCH_EVENT {
             return self.note_event(payload);
         }
-        // An answer that nobody waits for is dropped.
-        if let Some(place) = self.requests.get_mut(&header.request) {
+        // An answer that nobody waits for is dropped, as is one that comes after its request has failed.
+        if let Some(place) = self.requests.get_mut(&header.request)
+            && place.is_none()
+        {
             *place = Some(match header.kind {
                 Kind::ERROR => Err(Error::Store(xenstore_proto::Error::from_payload(payload))),
                 _ => Ok(payload.to_vec()),
