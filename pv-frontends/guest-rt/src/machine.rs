@@ -1,6 +1,6 @@
 //! The guest as drivers see it: `pv-hal`'s trait over hypercalls.
 use crate::grants::{self, Mapped, SharedTable, Table};
-use crate::{clock, frames, hypercall, pages, ports, start_info};
+use crate::{clock, frames, pages, ports, start_info, vcpu};
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use core::time::Duration;
@@ -300,7 +300,7 @@ impl Hal for Machine {
     }
 
     fn yield_now(&self) {
-        hypercall::sched_op(SCHEDOP_yield, &mut ());
+        vcpu::yield_now();
     }
 
     fn store_ring(&self) -> Option<(Pages, Port)> {

@@ -80,6 +80,11 @@ unsafe extern "C" {
     fn vcpu_entry();
 }
 
+/// Lets others have the CPU for a moment.
+pub fn yield_now() {
+    hypercall::sched_op(SCHEDOP_yield, &mut ());
+}
+
 /// The calling vcpu's number.
 pub fn number() -> usize {
     let number: u64;

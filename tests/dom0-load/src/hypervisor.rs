@@ -18,6 +18,10 @@ const PERFC: u64 = 5;
 const PERFC_RESET: u64 = 1;
 const PERFC_QUERY: u64 = 2;
 const EVENT_CHANNEL_OP: u64 = 32;
+const PHYSDEV_OP: u64 = 33;
+const MAP_PIRQ: u64 = 13;
+const MAP_PIRQ_TYPE_GSI: u64 = 1;
+const IRQ_PERMISSION: u64 = 19;
 const EVTCHNOP_STATUS: u64 = 5;
 const DOMID_SELF: u64 = 0x7ff0;
 const STATUS_NAMES: [&str; 6] = ["closed", "unbound", "interdomain", "pirq", "virq", "ipi"];
@@ -131,6 +135,30 @@ pub(crate) fn resources() -> Result<(), String> {
     for (name, count) in STATUS_NAMES.iter().zip(counts).skip(1) {
         println!("event channels {name} {count}");
     }
+    Ok(())
+}
+
+/// Gives a domain an interrupt line of the machine, as a toolstack does; prints the domain's number for it.
+pub(crate) fn give_line(domain: &str, line: &str) -> Result<(), String> {
+    let number = |word: &str| word.parse::<u16>().map_err(|_| format!("`{word}` is no number"));
+    let (domain, line) = (u64::from(number(domain)?), u64::from(number(line)?));
+    let mut hypervisor = Hypervisor::open()?;
+    let none = u64::from(u32::MAX);
+    let words = &mut hypervisor.memory.words()[..PAGE_WORDS];
+    words.fill(0);
+    // Domain and type; line and number, to be chosen by the hypervisor.
+    words[0] = domain | MAP_PIRQ_TYPE_GSI << 32;
+    words[1] = line | none << 32;
+    hypervisor.call(PHYSDEV_OP, [MAP_PIRQ, hypervisor.address(0)])?;
+    let pirq = hypervisor.memory.words()[1] >> 32;
+    let words = &mut hypervisor.memory.words()[..PAGE_WORDS];
+    words.fill(0);
+    words[0] = IRQ_PERMISSION | INTERFACE_VERSION << 32;
+    words[1] = domain;
+    // This domain's own number for the line, and that it is allowed.
+    words[2] = line | 1 << 32;
+    hypervisor.call(DOMCTL, [hypervisor.address(0), 0])?;
+    println!("{pirq}");
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! Load for Dom0 that checks its own results: `dom0-load [ROUNDS] [LOAD…]`. Each load prints `NAME: ok` or says what
 //! was wrong; the exit status is the number of loads that failed. `dom0-load --counters reset|NAME` and
 //! `dom0-load --memory` ask the hypervisor, for the benchmarks; `--resources` and
-//! `--cpu-time DOMAIN` ask it for the tests of guests; `--store PID NODES` measures xenstored.
+//! `--cpu-time DOMAIN` ask it for the tests of guests, `--give-line DOMAIN LINE` gives one an interrupt; `--store PID NODES` measures xenstored.
 #![allow(unsafe_code, reason = "system calls and registers are what is tested")]
 
 mod arch;
@@ -39,6 +39,7 @@ fn main() -> ExitCode {
         ["--memory"] => Some(hypervisor::memory()),
         ["--store", pid, nodes] => Some(store::bench(pid, nodes)),
         ["--cpu-time", domain] => Some(hypervisor::cpu_time(domain)),
+        ["--give-line", domain, line] => Some(hypervisor::give_line(domain, line)),
         ["--resources"] => Some(hypervisor::resources()),
         _ => None,
     };

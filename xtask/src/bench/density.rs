@@ -9,15 +9,11 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
-use super::guests::{MODULES, TOOLSTACK};
+use super::on_disk::OnDisk;
 use super::stats::figure;
-use crate::dom0::initramfs::Additions;
-use crate::machine::guest::{Guest, Seen};
 use crate::progress::note;
-use crate::run::{self, RunArgs};
-use crate::setup::{Overrides, rootdisk, xen};
-use crate::workspace::{self, Scratch};
-use crate::{guest_program, image};
+use crate::setup::{Overrides, xen};
+use crate::{guest_program, image, workspace};
 
 /// Options of `bench density`.
 #[derive(Args, Clone, Debug)]
@@ -136,39 +132,29 @@ impl Outcome {
 }
 
 /// Boots one system and runs the script there.
-fn measure(hv: &Path, tool: &str, count: u32, over: &Overrides) -> Result<Outcome> {
-    let scratch = Scratch::new()?;
-    let script = format!("{BEFORE}TOOL={tool}\nCOUNT={count}\n{TOOLSTACK}{SCRIPT}");
-    let additions = Additions {
+fn measure(hv: &Path, tool: &str, count: u32, limit: Duration, over: &Overrides) -> Result<Outcome> {
+    let place = OnDisk {
+        hv,
+        tool,
+        script: [&format!("{BEFORE}COUNT={count}\n"), SCRIPT],
+        end: "DENSITY-END",
         files: vec![
-            ("script".to_owned(), script.into_bytes()),
-            ("modules".to_owned(), MODULES.as_bytes().to_vec()),
             ("dom0-load".to_owned(), workspace::read(&guest_program::dom0_load()?)?),
             (GUEST.to_owned(), workspace::read(&guest_program::guest(GUEST)?)?),
         ],
-        tools: true,
-        cold: true,
-        ..Additions::default()
-    };
-    let args = RunArgs {
-        hv: Some(hv.to_path_buf()),
         mem: 2048 + count * (GUEST_MIB + 1),
         icount: true,
-        ..RunArgs::plain()
+        limit,
+        log: format!("bench-density-{tool}"),
     };
-    let mut machine = run::machine(&args, over, &additions, scratch.path())?;
-    machine.disk(&rootdisk::find()?, true);
-    let log = workspace::image_dir()
-        .join("logs")
-        .join(format!("bench-density-{tool}.log"));
-    machine.log = Some(log.clone());
-    let guest = Guest::start(&machine)?;
-    let seen = guest.wait_for(LIMIT, |text| text.contains("\nDENSITY-END").then_some(()));
-    let console = guest.text();
-    match seen {
-        Seen::Found(()) => Outcome::parse(&console).with_context(|| format!("{tool}, see {}", log.display())),
-        _ => bail!("{tool} did not come to its end, see {}", log.display()),
-    }
+    let log = place.log_file();
+    Outcome::parse(&place.run(over)?).with_context(|| format!("{tool}, see {}", log.display()))
+}
+
+/// So many guests on ours, as a test: what they cost as a table, and what is promised and does not hold.
+pub fn check(hv: &Path, count: u32, limit: Duration, over: &Overrides) -> Result<(String, Vec<String>)> {
+    let outcome = measure(hv, "xlr", count, limit, over)?;
+    Ok((table(&[("Paravane, xlr", &outcome)]), outcome.complaints(count)))
 }
 
 /// Every tenth part of the curve: milliseconds by instructions.
@@ -230,13 +216,13 @@ pub fn bench(args: &DensityArgs, over: &Overrides) -> Result<ExitCode> {
         .clone()
         .map_or_else(|| image::up_to_date().map(|image| image.elf32), Ok)?;
     note(format!("{} guests on Paravane", args.guests));
-    let ours = measure(&hv, "xlr", args.guests, over)?;
+    let ours = measure(&hv, "xlr", args.guests, LIMIT, over)?;
     let mut columns = vec![("Paravane, xlr", &ours)];
     let theirs;
     if !args.alone {
         let xen = args.xen.clone().map_or_else(xen::find, Ok)?;
         note(format!("{} guests on stock Xen", args.guests));
-        theirs = measure(&xen, "xl", args.guests, over)?;
+        theirs = measure(&xen, "xl", args.guests, LIMIT, over)?;
         columns.insert(0, ("stock Xen, xl", &theirs));
     }
     let text = table(&columns);

@@ -1,10 +1,11 @@
 //! `cargo xtask bench`: what a hypervisor costs, ours beside stock Xen.
 
 mod boot_time;
-mod density;
+pub mod density;
 pub mod guest_paths;
 pub mod guests;
 mod loads;
+pub mod on_disk;
 mod report;
 mod stats;
 mod systems;

@@ -49,22 +49,20 @@ pub struct Load {
 }
 
 impl Load {
-    /// A guest in Rust.
-    fn of_guest(needs: &Needs, words: &str) -> Result<Self> {
+    /// A guest in Rust under any name; its disk, if it has one, is the machine's of this number.
+    pub fn of_guest(name: &str, needs: &Needs, words: &str, disk: usize) -> Result<Self> {
         Ok(Self {
-            name: needs.name.clone(),
+            name: name.to_owned(),
             kernel: workspace::read(&guest_program::guest(&needs.name)?)?,
             initrd: None,
-            config: config(needs, words),
+            config: config(needs, words, disk),
             memory: needs.memory,
             disk: needs.disk,
             net: needs.net,
         })
     }
 
-    /// The boot module from which the driver domain builds it.
-    fn module(&self) -> Vec<u8> {
-        let mut archive = Archive::new();
+    fn add_to(&self, archive: &mut Archive) {
         let folder = format!("guests/{}", self.name);
         archive.folders(&folder);
         archive.file(&format!("{folder}/kernel"), 0o644, &self.kernel);
@@ -72,14 +70,20 @@ impl Load {
             archive.file(&format!("{folder}/initrd"), 0o644, initrd);
         }
         archive.file(&format!("{folder}/config"), 0o644, self.config.as_bytes());
-        archive.finish()
     }
 }
 
-fn config(needs: &Needs, words: &str) -> String {
+/// The boot module from which the driver domain builds its guests.
+fn module(loads: &[Load]) -> Vec<u8> {
+    let mut archive = Archive::new();
+    loads.iter().for_each(|load| load.add_to(&mut archive));
+    archive.finish()
+}
+
+fn config(needs: &Needs, words: &str, disk: usize) -> String {
     let mut text = format!("memory={}\nvcpus={}\nextra={words}\n", needs.memory, needs.vcpus);
     if needs.disk > 0 {
-        text += "disk=xvda\n";
+        text += &format!("disk=xvda,{disk}\n");
     }
     if needs.net {
         text += "net=yes\n";
@@ -101,7 +105,8 @@ pub fn run(
     scratch: &Path,
     show: &mut dyn FnMut(&str),
 ) -> Result<Option<String>> {
-    run_load(args, over, &Load::of_guest(needs, words)?, scratch, show).map(Some)
+    let load = Load::of_guest(&needs.name, needs, words, 0)?;
+    run_load(args, over, &load, scratch, show).map(Some)
 }
 
 /// The same with any guest. What stands beside it in `pv-frontends/guests` runs on this machine.
@@ -112,9 +117,8 @@ pub fn run_load(
     scratch: &Path,
     show: &mut dyn FnMut(&str),
 ) -> Result<String> {
-    let disk = scratch.join("disk.img");
     let port = free_port()?;
-    let machine = machine(args, over, load, scratch, &disk, port)?;
+    let machine = machine(args, over, std::slice::from_ref(load), scratch, port)?;
     let mut guest = Guest::start(&machine)?;
     let mut counterpart = Counterpart::start(&load.name, port, scratch)?;
     let mut output = follow(&mut guest, Duration::from_secs(args.limit), &mut counterpart, show)?;
@@ -128,14 +132,27 @@ pub fn run_load(
         if guest.wait_end(END_LIMIT).is_err() {
             guest.kill();
         }
-        let said = disk_sum(&output, &disk)?;
+        let said = disk_sum(&output, &disk_of(scratch, 0))?;
         said.lines().for_each(&mut *show);
         output += &said;
     }
     Ok(output)
 }
 
-fn machine(args: &GuestArgs, over: &Overrides, load: &Load, scratch: &Path, disk: &Path, port: u16) -> Result<Machine> {
+/// Runs several guests and gives what they printed, each line behind its guest's name and `| `. Nobody looks at their
+/// disks.
+pub fn run_many(args: &GuestArgs, over: &Overrides, loads: &[Load], scratch: &Path) -> Result<String> {
+    let machine = machine(args, over, loads, scratch, free_port()?)?;
+    let mut guest = Guest::start(&machine)?;
+    follow(&mut guest, Duration::from_secs(args.limit), &mut None, &mut |_| ())
+}
+
+/// The image of the machine's disk of a number.
+fn disk_of(scratch: &Path, number: usize) -> PathBuf {
+    scratch.join(format!("disk{number}.img"))
+}
+
+fn machine(args: &GuestArgs, over: &Overrides, loads: &[Load], scratch: &Path, port: u16) -> Result<Machine> {
     let is_xen = args.hv.as_ref().is_some_and(|hv| hv.as_os_str() == "xen");
     let hv = match &args.hv {
         Some(_) if is_xen => setup::xen::find()?,
@@ -143,7 +160,7 @@ fn machine(args: &GuestArgs, over: &Overrides, load: &Load, scratch: &Path, disk
         None => image::up_to_date()?.elf32,
     };
     let for_stock_xen = if is_xen { setup::xen::OPTIONS } else { "" };
-    let module = load.module();
+    let module = module(loads);
     let module_mib = (module.len() as u64).div_ceil(1 << 20);
     let memory = MEMORY + module_mib;
     let options = format!(
@@ -156,13 +173,16 @@ fn machine(args: &GuestArgs, over: &Overrides, load: &Load, scratch: &Path, disk
     workspace::write(&archive, &module)?;
     machine.initrd = Some(archive);
     machine.smp = args.smp;
-    machine.mem = u32::try_from(MACHINE_MIB + load.memory + 2 * module_mib)?;
+    let guests: u64 = loads.iter().map(|load| load.memory).sum();
+    machine.mem = u32::try_from(MACHINE_MIB + guests + 2 * module_mib)?;
     machine.icount = args.icount;
-    if load.disk > 0 {
-        File::create(disk)?.set_len(load.disk << 20)?;
-        machine.disk(disk, false);
+    let disks = loads.iter().map(|load| load.disk).filter(|&size| size > 0);
+    for (number, size) in disks.enumerate() {
+        let disk = disk_of(scratch, number);
+        File::create(&disk)?.set_len(size << 20)?;
+        machine.disk(&disk, false);
     }
-    if load.net {
+    if loads.iter().any(|load| load.net) {
         let forward = format!("hostfwd=tcp:127.0.0.1:{port}-10.0.0.2:80");
         // A card made by -nic has no MSI-X.
         machine.extra(&[

@@ -3,9 +3,18 @@
 #![no_main]
 extern crate alloc;
 use alloc::string::String;
+use core::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use guest_rt::{clock, frames, println, start_info, vcpu};
 
 guest_rt::main!(main);
+
+/// Vcpus that have said so.
+static RUNNING: AtomicUsize = AtomicUsize::new(1);
+
+fn greet(number: usize) {
+    println!("vcpu {number} runs, too");
+    RUNNING.fetch_add(1, SeqCst);
+}
 
 fn main() {
     let info = start_info();
@@ -16,4 +25,10 @@ fn main() {
     println!("the hypervisor has been up for {} ms", clock::system_time() / 1_000_000);
     let words = guest_rt::words().fold(String::new(), |line, word| line + " " + word);
     println!("told:{words}");
+    let started = (1..vcpu::count())
+        .filter(|&number| vcpu::start(number, greet) == 0)
+        .count();
+    while RUNNING.load(SeqCst) <= started {
+        vcpu::yield_now();
+    }
 }

@@ -176,7 +176,9 @@ fn main() -> Result<(), String> {
             milliseconds()
         );
     }
+    let (mut looks, mut naps) = (0u64, 0u64);
     while !server.is_empty() {
+        looks += 1;
         let news: Vec<Port> = own_ports
             .iter()
             .copied()
@@ -193,9 +195,11 @@ fn main() -> Result<(), String> {
         }
         if !is_busy && !server.arm() {
             let all: Vec<Port> = own_ports.iter().copied().chain(server.ports()).collect();
+            naps += 1;
             Machine.wait(&all, None);
         }
     }
+    println!("iodom: {looks} looks, {naps} naps");
     println!("iodom: no guest is left at {} ms", milliseconds());
     hypercall::shutdown(SHUTDOWN_poweroff)
 }

@@ -1,7 +1,8 @@
 //! A guest that boots in a moment: says `DOMU UP WORD` on its console and then does what the first word of its command
 //! line says: `sleep` (the default), `spin`, `talk` (a numbered line for each second), `flood` (numbered lines as fast as
 //! they are read), `spoil` (breaks its console's ring and rings the bell, again and again), `poweroff`, `reboot`, `crash`,
-//! `panic`.
+//! `panic`, `watchdog` (sets one for two seconds and never looks after it), `pirq` (binds the first physical interrupt
+//! that it is given).
 #![no_std]
 #![no_main]
 use core::fmt::{self, Write};
@@ -84,6 +85,8 @@ fn main() {
         "talk" => talk(&mut console),
         "flood" => flood(&mut console),
         "spoil" => spoil(&console),
+        "watchdog" => watchdog(&mut console),
+        "pirq" => pirq(&mut console),
         _ => sleep(),
     }
 }
@@ -133,6 +136,30 @@ fn spoil(console: &Console) -> ! {
             console.index(offset).store(word, Ordering::Release);
         }
         hypercall::event_channel_op(EVTCHNOP_send, &mut evtchn_send { port: console.port });
+    }
+}
+
+/// Sets a watchdog and goes to sleep: it ends the domain.
+fn watchdog(console: &mut Console) -> ! {
+    let number = hypercall::sched_op(SCHEDOP_watchdog, &mut sched_watchdog { id: 0, timeout: 2 });
+    let _ = writeln!(console, "WATCHDOG {number}\r");
+    sleep()
+}
+
+/// Tries numbers until the toolstack has given it an interrupt.
+fn pirq(console: &mut Console) -> ! {
+    loop {
+        for pirq in 1..256 {
+            let mut ask = evtchn_bind_pirq {
+                pirq,
+                ..Default::default()
+            };
+            if hypercall::event_channel_op(EVTCHNOP_bind_pirq, &mut ask) == 0 {
+                let _ = writeln!(console, "PIRQ {pirq} at {}\r", ask.port);
+                sleep();
+            }
+        }
+        hypercall::sched_op(SCHEDOP_yield, &mut ());
     }
 }
 

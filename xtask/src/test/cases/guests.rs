@@ -40,6 +40,7 @@ const SAVE: Script = script!("save.sh");
 const IMAGES: Script = script!("images.sh");
 /// For two machines.
 pub const MIGRATE: Script = script!("migrate.sh");
+const RARE: Script = script!("rare.sh");
 
 /// Scenarios of one boot, with their arguments.
 type Plan<'a> = &'a [(Script, &'a str)];
@@ -142,6 +143,11 @@ pub fn save_peer(room: &mut Room<'_>) -> Result<()> {
 /// What guests may do to the console daemon.
 pub fn consoles(room: &mut Room<'_>) -> Result<()> {
     play(room, &[(CONSOLES, "")])
+}
+
+/// What happens seldom.
+pub fn rare(room: &mut Room<'_>) -> Result<()> {
+    play(room, &[(RARE, "")])
 }
 
 /// Four vcpus on two CPUs.

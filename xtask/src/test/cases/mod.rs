@@ -287,6 +287,27 @@ pub const ALL: &[Case] = &[
         rust_guests::abuse,
     ),
     long(case(
+        "guest-many-iodom",
+        2,
+        30,
+        "several guests of several vcpus under the driver domain",
+        rust_guests::many_iodom,
+    )),
+    long(case(
+        "guest-xl-peer",
+        1,
+        300,
+        "Debian's xl runs the guests on stock Xen",
+        rust_guests::xl_peer,
+    )),
+    long(case(
+        "guests-density",
+        1,
+        240,
+        "forty small guests one after the other: none dearer than the first, nothing left behind",
+        rust_guests::density,
+    )),
+    long(case(
         "guest-new",
         1,
         60,
@@ -404,6 +425,13 @@ pub const ALL: &[Case] = &[
         300,
         "the same on stock Xen",
         guests::save_peer,
+    )),
+    long(case(
+        "guests-rare",
+        1,
+        120,
+        "a watchdog expires, a guest ends with an interrupt bound, a driver domain serves by xlr devd",
+        guests::rare,
     )),
     case(
         "guests-smp",

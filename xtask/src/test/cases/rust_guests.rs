@@ -6,12 +6,19 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail, ensure};
 
 use super::super::room::Room;
-use crate::bench::guest_paths;
+use crate::bench::on_disk::OnDisk;
+use crate::bench::{density, guest_paths};
 use crate::conform::{self, ConformArgs, Frontend};
+use crate::guest::iodom::{self, Load};
+use crate::guest::needs::{self, Needs};
 use crate::guest::outcome::{self, End};
-use crate::guest::{self, Backend, GuestArgs, NewGuestArgs, needs};
+use crate::guest::{self, Backend, GuestArgs, NewGuestArgs, linux};
 use crate::setup::xen;
 use crate::workspace;
+
+const XL_SCRIPT: &str = include_str!("xl_guests.sh");
+/// Guests of the density test.
+const MANY: u32 = 40;
 
 /// Boots a guest and gives all that was printed.
 fn boot(room: &mut Room<'_>, name: &str, backend: Backend, words: &str, typed: Option<&str>) -> Result<String> {
@@ -226,6 +233,107 @@ pub fn conform_broken(room: &mut Room<'_>) -> Result<()> {
         "{case} was broken, and {} failed",
         matrix.failures()
     );
+    Ok(())
+}
+
+/// Several guests, with disks and with vcpus beyond the first, at the same time.
+pub fn many_iodom(room: &mut Room<'_>) -> Result<()> {
+    const MEMBERS: [(&str, &str, u64); 4] = [
+        ("one", "hello", 4),
+        ("two", "blk", 2),
+        ("three", "blk", 1),
+        ("four", "hello", 1),
+    ];
+    let mut loads = Vec::new();
+    let mut disks = 0;
+    for (name, kind, vcpus) in MEMBERS {
+        let needs = Needs {
+            vcpus,
+            ..needs::find(kind)?
+        };
+        let words = format!("{} requests=200", needs.extra);
+        loads.push(Load::of_guest(name, &needs, &words, disks)?);
+        disks += usize::from(needs.disk > 0);
+    }
+    let args = GuestArgs {
+        smp: room.args.smp,
+        limit: room.limit().as_secs(),
+        ..GuestArgs::plain("hello", Backend::Iodom, Some(room.shared.hv.clone()))
+    };
+    let output = iodom::run_many(&args, &room.shared.over, &loads, room.scratch())?;
+    room.keep_text(output.clone());
+    let mut sums = Vec::new();
+    for (name, kind, vcpus) in MEMBERS {
+        let own: String = output
+            .lines()
+            .filter_map(|line| line.strip_prefix(&format!("{name}| ")))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        let end = outcome::end(&own);
+        ensure!(end == End::Exit(0), "{name}'s end is {end:?}");
+        let running = own.lines().filter(|line| line.ends_with(" runs, too")).count() as u64;
+        ensure!(
+            kind != "hello" || running + 1 == vcpus,
+            "{name}: {running} further vcpus run"
+        );
+        sums.extend(
+            own.lines()
+                .find(|line| line.starts_with("guest: disk "))
+                .map(str::to_owned),
+        );
+    }
+    ensure!(
+        sums.len() == 2 && sums[0] == sums[1],
+        "disks written alike differ: {sums:?}"
+    );
+    Ok(())
+}
+
+/// Guests that stock Xen runs, too, under Debian's own tools.
+const ON_STOCK: [&str; 4] = ["hello", "blk", "net", "bench"];
+
+/// Debian's `xl` on stock Xen.
+pub fn xl_peer(room: &mut Room<'_>) -> Result<()> {
+    let mut files = Vec::new();
+    for name in ON_STOCK {
+        let needs = needs::find(name)?;
+        files.extend(linux::files_for_dom0(&needs, &needs.extra)?);
+    }
+    let script = format!("GUESTS='{}'\n{XL_SCRIPT}", ON_STOCK.join(" "));
+    let place = OnDisk {
+        hv: &xen::find()?,
+        tool: "xl",
+        script: ["", &script],
+        end: "GUESTS-END",
+        files,
+        mem: 2048,
+        icount: false,
+        limit: room.limit(),
+        log: "guest-xl-peer".to_owned(),
+    };
+    let console = place.run(&room.shared.over)?;
+    room.keep_text(console.clone());
+    for name in ON_STOCK {
+        let output = console
+            .split_once(&format!("GUEST {name}\n"))
+            .and_then(|(_, rest)| rest.split_once("GUEST-END"))
+            .with_context(|| format!("{name} did not run"))?
+            .0;
+        let end = outcome::end(output);
+        ensure!(end == End::Exit(0), "{name}'s end is {end:?}");
+        if let Some(why) = outcome::disagreement(output) {
+            bail!("{name}: {why}");
+        }
+    }
+    Ok(())
+}
+
+/// Many guests, one after the other.
+pub fn density(room: &mut Room<'_>) -> Result<()> {
+    let limit = room.limit();
+    let (table, complaints) = density::check(&room.shared.hv, MANY, limit, &room.shared.over)?;
+    room.keep_text(table);
+    ensure!(complaints.is_empty(), "{}", complaints.join("; "));
     Ok(())
 }
 

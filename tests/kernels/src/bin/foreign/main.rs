@@ -8,6 +8,7 @@ mod ends;
 mod mapping;
 mod tables;
 mod tracking;
+mod transfers;
 
 guest_rt::kernel!(main);
 
@@ -19,4 +20,5 @@ fn main() {
     tables::run();
     tracking::run();
     ends::run();
+    transfers::run();
 }
