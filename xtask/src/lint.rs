@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 
 use crate::progress::note;
 use crate::test::cases;
-use crate::workspace;
+use crate::{abi, workspace};
 
 const LINES_MAX: usize = 600;
 
@@ -204,6 +204,7 @@ pub fn lint() -> Result<()> {
     }
     let specification = workspace::read(&workspace::root().join("docs/specification.md"))?;
     check_specification(&String::from_utf8_lossy(&specification), &functions, &mut complaints);
+    complaints.extend(abi::complaint()?);
     if !complaints.is_empty() {
         bail!("the house rules are broken:\n  {}", complaints.join("\n  "));
     }

@@ -1,6 +1,7 @@
 //! Paravane's one command: `cargo xtask …` builds, boots, tests and measures the hypervisor.
 #![allow(unreachable_pub, reason = "a program's modules speak to each other only")]
 
+mod abi;
 mod bench;
 mod command;
 mod conform;
@@ -95,6 +96,10 @@ enum Sub {
   cargo xtask gdb                                     then: hbreak NAME, continue, pv-where, pv-trace 20
   cargo xtask gdb --batch --ex pv-regs --ex detach    a look from a script")]
     Gdb(gdb::GdbArgs),
+    /// Write docs/abi.md: every operation of Xen's interface, its state here and the tests that use it
+    #[command(after_help = "Examples:
+  cargo xtask abi     after a change of a table of operations or of a test; the lint says when")]
+    Abi,
     /// Check the rules of the house that the compiler does not know
     #[command(after_help = "Examples:
   cargo xtask lint    file length, places of assembly, directions of dependencies, tests named in the docs")]
@@ -145,6 +150,7 @@ fn main() -> ExitCode {
         Sub::Parity(args) => parity::parity(&args, over),
         Sub::NewGuest(args) => guest::new_guest(&args),
         Sub::Gdb(args) => gdb::gdb(&args),
+        Sub::Abi => abi::write().map(|()| ExitCode::SUCCESS),
         Sub::Lint => lint::lint().map(|()| ExitCode::SUCCESS),
         Sub::Prepush => prepush::prepush().map(|()| ExitCode::SUCCESS),
         Sub::Size => size::size().map(|()| ExitCode::SUCCESS),

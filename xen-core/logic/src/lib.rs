@@ -11,6 +11,7 @@ pub mod buddy;
 pub mod bzimage;
 pub mod cmdline;
 pub mod cpuid;
+pub mod cpupool;
 pub mod decode;
 pub mod descriptor;
 pub mod dom0_layout;

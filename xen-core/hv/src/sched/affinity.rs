@@ -4,28 +4,43 @@ use super::{CPUS, Key, ONLINE, lock_queue_of, reschedule, wake};
 use crate::domain::Vcpu;
 use core::sync::atomic::Ordering::{Relaxed, SeqCst};
 use xen_abi::Errno;
+use xen_logic::cpupool::allowed;
 
-/// The CPUs a vcpu may run on.
+/// The CPUs a vcpu may run on, as far as its pool has them.
 pub fn affinity(v: &Vcpu) -> u64 {
-    let (_queue, _) = lock_queue_of(v);
-    // SAFETY: the queue's lock is held.
-    unsafe { v.sched.inner.get() }.entity.affinity
+    v.sched.wanted.load(SeqCst)
 }
 
 /// Sets the CPUs a vcpu may run on.
 ///
 /// # Errors
-/// `EINVAL` where none of them is online.
+/// `EINVAL` where none of them is online and in its domain's pool.
 pub fn set_affinity(v: &'static Vcpu, mask: u64) -> Result<(), Errno> {
-    if mask & ONLINE.load(Relaxed) == 0 {
+    if mask & ONLINE.load(Relaxed) & v.domain().sched.cpus.load(SeqCst) == 0 {
         return Err(Errno::EINVAL);
     }
+    v.sched.wanted.store(mask, SeqCst);
+    apply(v);
+    Ok(())
+}
+
+/// A vcpu comes into another pool: it may run, and would rather run, on all CPUs of that.
+pub(super) fn forget_wishes(v: &'static Vcpu) {
+    forget_pin(v);
+    v.sched.wanted.store(u64::MAX, SeqCst);
+    v.sched.soft.store(u64::MAX, SeqCst);
+}
+
+/// Keeps a vcpu to what its affinity and its domain's pool allow by now. The words are read with its queue locked, so
+/// that the last of several changes stands.
+pub(super) fn apply(v: &'static Vcpu) {
     let (mut queue, cpu) = lock_queue_of(v);
     // SAFETY: the queue's lock is held.
     let inner = unsafe { v.sched.inner.get() };
-    inner.entity.affinity = mask;
+    let pool = v.domain().sched.cpus.load(SeqCst);
+    inner.entity.affinity = allowed(v.sched.wanted.load(SeqCst), pool, ONLINE.load(Relaxed));
     if inner.entity.allows(cpu) {
-        return Ok(());
+        return;
     }
     if inner.queued {
         queue.remove(Key(v));
@@ -37,7 +52,6 @@ pub fn set_affinity(v: &'static Vcpu, mask: u64) -> Result<(), Errno> {
         drop(queue);
         reschedule(v);
     }
-    Ok(())
 }
 
 /// As [`set_affinity`], by the toolstack's wish.

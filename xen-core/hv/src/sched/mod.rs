@@ -12,15 +12,17 @@
 
 mod affinity;
 mod balance;
+mod pool;
 mod run;
 mod runstate;
 mod share;
 mod show;
 
 pub use affinity::{affinity, forget_pin, pin, set_hard_affinity, set_soft_affinity, soft_affinity, unpin};
+pub use pool::{add_cpu, create_pool, destroy_pool, free_cpus, is_pool, move_domain, pool_info, pool_of, remove_cpu};
 pub use run::{idle_wait, schedule};
 pub use runstate::{register_runstate_area, run_state};
-pub use share::{DomainSched, set_share, share};
+pub use share::{DomainSched, min_turn, set_min_turn, set_share, share};
 pub use show::{Shown, show_queues};
 
 use crate::arch::x86::percpu::{self, Work, cpu_id, current};
@@ -82,6 +84,8 @@ pub struct VcpuSched {
     pub being_set_up: AtomicBool,
     /// Its affinity from before it was pinned, 0 while it is not.
     unpinned: AtomicU64,
+    /// The CPUs it may run on, by the toolstack's wish; `Entity::affinity` is what its domain's pool leaves of that.
+    wanted: AtomicU64,
     /// The CPUs it would rather run on, of those that it may.
     soft: AtomicU64,
     /// When its domain may run again.
@@ -133,6 +137,7 @@ impl VcpuSched {
             })),
             being_set_up: AtomicBool::new(false),
             unpinned: AtomicU64::new(0),
+            wanted: AtomicU64::new(u64::MAX),
             soft: AtomicU64::new(u64::MAX),
             unthrottle: Timer::new(),
         }
@@ -241,6 +246,7 @@ pub fn insert_vcpu(v: &'static Vcpu) -> Result<(), Errno> {
     let inner = unsafe { v.sched.inner.get() };
     inner.run = RunState::new(State::Offline, time::now());
     inner.entity.set_weight(v.domain().sched.weight.load(SeqCst));
+    affinity::apply(v);
     Ok(())
 }
 

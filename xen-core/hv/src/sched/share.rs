@@ -1,14 +1,15 @@
 //! A domain's share of the CPUs: its weight and its cap.
 
-use super::{Key, lock_queue_of, reschedule, unthrottle};
+use super::{CPUS, Key, lock_queue_of, online, reschedule, unthrottle};
+use crate::arch::x86::mailbox::bits;
 use crate::domain::Domain;
 use crate::sync::Mutex;
 use crate::time;
-use core::sync::atomic::Ordering::SeqCst;
-use core::sync::atomic::{AtomicBool, AtomicU32};
-use xen_logic::sched::{Budget, DEFAULT_WEIGHT};
+use core::sync::atomic::Ordering::{Relaxed, SeqCst};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
+use xen_logic::sched::{Budget, DEFAULT_WEIGHT, MIN_TURN};
 
-/// A domain's part: its weight and cap.
+/// A domain's part: its weight and cap, and its pool.
 pub struct DomainSched {
     pub(super) weight: AtomicU32,
     /// In percent of one CPU, 0 for none.
@@ -16,6 +17,9 @@ pub struct DomainSched {
     /// There is a cap.
     pub(super) capped: AtomicBool,
     pub(super) budget: Mutex<Budget>,
+    /// The number of its pool of CPUs, and the CPUs.
+    pub(super) pool: AtomicU32,
+    pub(super) cpus: AtomicU64,
 }
 
 impl DomainSched {
@@ -26,6 +30,8 @@ impl DomainSched {
             cap: AtomicU32::new(0),
             capped: AtomicBool::new(false),
             budget: Mutex::new(Budget::unlimited()),
+            pool: AtomicU32::new(0),
+            cpus: AtomicU64::new(u64::MAX),
         }
     }
 }
@@ -58,4 +64,18 @@ pub fn set_share(domain: &Domain, weight: u32, cap: u32) {
             unthrottle(v);
         }
     }
+}
+
+/// The shortest turn in force, in nanoseconds.
+static SHORTEST: AtomicU64 = AtomicU64::new(MIN_TURN);
+
+/// The shortest turn that a vcpu has before one that wakes may take its CPU, in nanoseconds.
+pub fn min_turn() -> u64 {
+    SHORTEST.load(Relaxed)
+}
+
+/// Sets what [`min_turn`] tells, on all CPUs.
+pub fn set_min_turn(ns: u64) {
+    SHORTEST.store(ns, Relaxed);
+    bits(online()).for_each(|cpu| CPUS.of(cpu).queue.lock().set_min_turn(ns));
 }

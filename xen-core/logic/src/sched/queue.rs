@@ -25,6 +25,8 @@ pub struct RunQueue<K> {
     clock: u64,
     load: u32,
     last_push: u64,
+    /// Shortest turn before another may take the CPU.
+    min_turn: u64,
 }
 
 /// `a - b` on a clock that may wrap.
@@ -47,6 +49,7 @@ impl<K: Copy + PartialEq> RunQueue<K> {
             clock: 0,
             load: 0,
             last_push: 0,
+            min_turn: MIN_TURN,
         }
     }
 
@@ -171,12 +174,21 @@ impl<K: Copy + PartialEq> RunQueue<K> {
     pub fn preempt(&self, running: &Entity, ran: u64) -> Option<Preempt> {
         let next = self.waiting.last()?;
         let behind = ahead(running.vtime.wrapping_add(running.cost(ran)), next.vtime);
-        let turn = if behind > 0 { MIN_TURN } else { SLICE };
+        let turn = if behind > 0 {
+            self.min_turn
+        } else {
+            SLICE.max(self.min_turn)
+        };
         Some(if ran >= turn {
             Preempt::Now
         } else {
             Preempt::After(turn - ran)
         })
+    }
+
+    /// Sets the shortest turn, in nanoseconds, instead of [`MIN_TURN`].
+    pub fn set_min_turn(&mut self, ns: u64) {
+        self.min_turn = ns;
     }
 
     /// Is it time for a busy CPU to give one away? At most once a [`PUSH_INTERVAL`].
@@ -250,6 +262,11 @@ mod tests {
         assert_eq!(q.preempt(&at(10), MIN_TURN), Some(Preempt::Now));
         let behind = at(0u64.wrapping_sub(2 * SLICE));
         assert_eq!(q.preempt(&behind, MIN_TURN), Some(Preempt::After(SLICE - MIN_TURN)));
+        q.set_min_turn(2 * SLICE);
+        assert_eq!(q.preempt(&at(10), SLICE), Some(Preempt::After(SLICE)));
+        assert_eq!(q.preempt(&behind, SLICE), Some(Preempt::After(SLICE)));
+        q.set_min_turn(0);
+        assert_eq!(q.preempt(&at(10), 0), Some(Preempt::Now));
         assert_eq!(q.preempt(&behind, SLICE), Some(Preempt::Now));
     }
 

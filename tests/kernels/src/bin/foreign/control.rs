@@ -177,6 +177,19 @@ pub fn restore(page: &Page) -> i64 {
     pages::map(page.address(), page.mfn(), pages::PTE_DATA)
 }
 
+/// A `cpupool_op`; what it answers stands in the request.
+pub fn cpupool(op: &mut xen_sysctl_cpupool_op) -> i64 {
+    let mut request = xen_sysctl {
+        cmd: XEN_SYSCTL_cpupool_op,
+        interface_version: XEN_SYSCTL_INTERFACE_VERSION,
+        ..Default::default()
+    };
+    request.set_payload(op);
+    let answer = call(__HYPERVISOR_sysctl, [at(&mut request), 0, 0, 0, 0, 0]);
+    *op = request.payload();
+    answer
+}
+
 /// What the hypervisor says of the machine's memory.
 pub fn physinfo() -> xen_sysctl_physinfo {
     let mut request = xen_sysctl {

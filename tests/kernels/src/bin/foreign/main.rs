@@ -6,6 +6,7 @@ mod accounts;
 mod control;
 mod ends;
 mod mapping;
+mod pools;
 mod tables;
 mod tracking;
 mod transfers;
@@ -19,6 +20,7 @@ fn main() {
     mapping::run();
     tables::run();
     tracking::run();
+    pools::run();
     ends::run();
     transfers::run();
 }

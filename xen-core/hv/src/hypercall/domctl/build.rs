@@ -5,7 +5,7 @@ use crate::domain::{self, Config};
 use crate::hypercall::{Stop, bitmap, preempt_needed};
 use crate::mm::layout::{MAX_VCPUS, PAGE_SIZE};
 use crate::time::{clock, wallclock};
-use crate::{mm, time, trap};
+use crate::{mm, sched, time, trap};
 use core::sync::atomic::Ordering::Relaxed;
 use xen_abi::*;
 
@@ -23,7 +23,16 @@ pub(super) fn create(r: &mut Request) -> Result<(), Errno> {
         0 | DOMID_FIRST_RESERVED.. => domain::next_id()?,
         wanted => wanted,
     };
+    // "Any" is the first one: domains in no pool, as Xen makes for tests, there are not.
+    let pool = Some(ask.cpupool_id)
+        .filter(|pool| *pool != XEN_SYSCTL_CPUPOOL_PAR_ANY)
+        .unwrap_or(0);
+    if !sched::pool_info(pool).is_some_and(|info| info.id == pool && info.cpus != 0) {
+        return Err(Errno::ENODEV);
+    }
     let domain = domain::create(id, &config)?;
+    // It has no vcpus yet. Where the pool has lost its last CPU since, it stays in the first one.
+    let _ = sched::move_domain(&domain, pool);
     domain::life::pause(&domain)?;
     r.ask.domain = id;
     Ok(())
@@ -44,9 +53,6 @@ fn config(ask: &xen_domctl_createdomain) -> Result<Config, Errno> {
     }
     if ask.arch.emulation_flags != 0 || ask.arch.misc_flags & !XEN_X86_MSR_RELAXED != 0 {
         return Err(refused("emulated devices"));
-    }
-    if ask.cpupool_id != 0 && ask.cpupool_id != XEN_SYSCTL_CPUPOOL_PAR_ANY {
-        return Err(Errno::ENOENT);
     }
     if ask.max_vcpus == 0 || ask.max_vcpus as usize > MAX_VCPUS {
         return Err(Errno::EINVAL);

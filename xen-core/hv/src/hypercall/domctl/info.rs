@@ -43,6 +43,7 @@ pub(in crate::hypercall) fn describe(domain: &Domain) -> xen_domctl_getdomaininf
     info.outstanding_pages = domain.mm.claim.load(Relaxed);
     info.shared_info_frame = event::shared_info_frame(domain).map_or(0, |mfn| mfn.0);
     info.handle = *domain.handle.lock();
+    info.cpupool = sched::pool_of(domain);
     info
 }
 
