@@ -203,11 +203,11 @@ pub fn physinfo() -> xen_sysctl_physinfo {
 }
 
 /// Frames that are free or waiting to be scrubbed, once that stays the same: what is left of a domain that has ended goes
-/// when every CPU has noticed.
+/// when every CPU has noticed, which takes one that the machine below gives no time for longer than the others.
 pub fn free_pages() -> u64 {
     let mut last = 0;
     let mut same = 0;
-    while same < 200 {
+    while same < 4000 {
         let info = physinfo();
         let now = info.free_pages + info.scrub_pages;
         same = if now == last { same + 1 } else { 0 };
