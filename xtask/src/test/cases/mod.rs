@@ -391,13 +391,13 @@ pub const ALL: &[Case] = &[
         "a Linux guest is saved and restored with all it has; broken images leave nothing",
         guests::save,
     )),
-    long(case(
+    case(
         "migration",
         1,
         240,
         "a guest under load moves to another host and back; its connection holds; a broken move leaves it where it is",
         migration::short,
-    )),
+    ),
     long(case(
         "migration-long",
         1,
