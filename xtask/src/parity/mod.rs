@@ -30,6 +30,9 @@ pub struct ParityArgs {
     /// Take Paravane's answers from the last run of the same image and scripts, too
     #[arg(long)]
     reuse: bool,
+    /// Write docs/parity.md though not all areas are run; it says which were not
+    #[arg(long)]
+    page: bool,
     /// One hypervisor after the other, in the place of both at once
     #[arg(long)]
     in_turn: bool,
@@ -105,9 +108,9 @@ pub fn matrix(args: &ParityArgs, over: &Overrides) -> Result<Matrix> {
 pub fn parity(args: &ParityArgs, over: &Overrides) -> Result<ExitCode> {
     let matrix = matrix(args, over)?;
     print!("{}", report::terminal(&matrix));
-    if args.areas.is_empty() && args.hv.is_none() {
+    if args.page || (args.areas.is_empty() && args.hv.is_none()) {
         let file = workspace::root().join("docs/parity.md");
-        workspace::write(&file, report::page(&matrix).as_bytes())?;
+        workspace::write(&file, report::page(&matrix, &boot::areas()?).as_bytes())?;
         note(format!("written: {}", file.display()));
     }
     Ok(if matrix.holds() {

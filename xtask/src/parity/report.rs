@@ -140,8 +140,8 @@ fn cell(command: &str) -> String {
     format!("{fence}{}{fence}", command.replace('|', "\\|"))
 }
 
-/// docs/parity.md.
-pub fn page(matrix: &Matrix) -> String {
+/// docs/parity.md; `all` are the areas there are.
+pub fn page(matrix: &Matrix, all: &[String]) -> String {
     let mut text = String::from(
         "# Parity with stock Xen
 
@@ -157,6 +157,12 @@ in tests/parity/intended.txt and below.
     for row in &matrix.rows {
         let counts = row.counts().map(|count| count.to_string()).join(" | ");
         let _ = writeln!(text, "| {} | {counts} |", row.area);
+    }
+    for area in all
+        .iter()
+        .filter(|area| matrix.rows.iter().all(|row| row.area != **area))
+    {
+        let _ = writeln!(text, "| {area} | not run | | | |");
     }
     let complaints = matrix.complaints();
     if complaints.is_empty() {
@@ -221,7 +227,9 @@ mod tests {
         let matrix = matrix(&[step("one", "x"), step("two", "y")]);
         assert!(matrix.holds());
         assert_eq!(matrix.rows[0].counts(), [2, 1, 1, 0]);
-        assert!(page(&matrix).contains("| builds have names | `two` |"));
+        let page = page(&matrix, &["a".to_owned(), "b".to_owned()]);
+        assert!(page.contains("| builds have names | `two` |"));
+        assert!(page.contains("| b | not run |") && !page.contains("| a | not run |"));
     }
 
     #[test]

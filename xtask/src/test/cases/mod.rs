@@ -493,7 +493,7 @@ pub const ALL: &[Case] = &[
         "parity",
         2,
         240,
-        "Debian's own tools print on both hypervisors the same: events and xenstore",
+        "Debian's own tools print the same on both hypervisors: errors, events and xenstore, information",
         parity::short,
     )),
     long(case("parity-long", 2, 2400, "the same, all areas", parity::long)),

@@ -15,7 +15,7 @@ fn compare(room: &mut Room<'_>, areas: &[&str]) -> Result<()> {
 
 /// Areas that need no Linux guest.
 pub fn short(room: &mut Room<'_>) -> Result<()> {
-    compare(room, &["events"])
+    compare(room, &["errors", "events", "information"])
 }
 
 /// All areas.
