@@ -41,7 +41,16 @@ fn run(args: &ConformArgs, over: &Overrides, lines: &mut Vec<String>) -> Result<
         ..GuestArgs::plain("linux", Backend::Iodom, args.hv.clone())
     };
     let load = load(args, over, peer)?;
-    let mut show = |line: &str| lines.push(line.to_owned());
+    let mut show = |line: &str| {
+        // What is no verdict tells why one is missing: the kernel's words, the shell's complaints.
+        if !["case ", "cases ", "console "]
+            .iter()
+            .any(|word| line.starts_with(word))
+        {
+            eprintln!("linux: {line}");
+        }
+        lines.push(line.to_owned());
+    };
     iodom::run_load(&options, over, &load, scratch.path(), &mut show).map(drop)
 }
 
