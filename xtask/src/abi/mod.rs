@@ -176,17 +176,26 @@ pub fn write() -> Result<()> {
     Ok(())
 }
 
+/// The page without the column of tests, which grows with every test that uses an operation: that much may be old.
+fn without_tests(page: &str) -> Vec<String> {
+    let row = |line: &str| {
+        let mut cells: Vec<&str> = line.split('|').collect();
+        if cells.len() > 5 {
+            cells.remove(4);
+        }
+        cells.join("|")
+    };
+    page.lines().map(row).collect()
+}
+
 /// What is wrong with the page as it stands, if anything is.
 ///
 /// # Errors
 /// As [`page`].
 pub fn complaint() -> Result<Option<String>> {
-    let stands = if Path::new(&workspace::root().join(PAGE)).exists() {
-        read(PAGE)?
-    } else {
-        String::new()
-    };
-    let same = stands == page()?;
+    let exists = Path::new(&workspace::root().join(PAGE)).exists();
+    let stands = if exists { read(PAGE)? } else { String::new() };
+    let same = without_tests(&stands) == without_tests(&page()?);
     Ok((!same).then(|| format!("{PAGE} is not what `cargo xtask abi` writes")))
 }
 
@@ -199,6 +208,13 @@ mod tests {
         assert!(names("abi::XENMEM_exchange =>", "XENMEM_exchange"));
         assert!(!names("XENMEM_exchange_more", "XENMEM_exchange"));
         assert!(!names("_XENMEM_exchange", "XENMEM_exchange"));
+    }
+
+    #[test]
+    fn an_operation_whose_state_is_another_is_noticed() {
+        let row = |state: &str, test: &str| without_tests(&format!("| 1 | a | {state} | {test} | |"));
+        assert_eq!(row("whole", "`x`"), row("whole", "`x`, `y`"));
+        assert_ne!(row("whole", "`x`"), row("absent", "`x`"));
     }
 
     #[test]
