@@ -133,7 +133,7 @@ check resume/running state_is v1 running
 check resume/answers in_guest v1 true
 
 # Saved and restored: what was in its memory, on its disk and on the wire goes on.
-check mark in_guest v1 'echo kept-in-memory > /tmp/kept; sleep 100000 &'
+check mark in_guest v1 'echo kept-in-memory > /tmp/kept; (sleep 100000 &)'
 check save v save v1 /tmp/v1.save
 check save/off state_is v1 'shut off'
 check restore v restore /tmp/v1.save
