@@ -132,6 +132,8 @@ impl Creation<'_> {
         let hypervisor = self.tools.hypervisor;
         let domid = self.make_empty()?;
         let (disks, vifs) = self.announce(domid)?;
+        let notes = self.tools.records.libxl();
+        notes.write(domid, self.record.uuid, &self.record.config)?;
         let rings = fill(hypervisor, domid, &self.record.config)?;
         message::detail(format_args!("domain {domid} has its memory"));
         self.introduce(domid, &rings)?;

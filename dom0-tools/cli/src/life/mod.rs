@@ -8,6 +8,7 @@ pub mod devd;
 pub mod devices;
 pub mod image;
 pub mod layout;
+pub mod libxl_notes;
 pub mod nodes;
 pub mod random;
 pub mod record;

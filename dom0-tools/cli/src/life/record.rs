@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use xenctrl::DomId;
 use xl_config::{DomainConfig, Uuid};
 
+use super::libxl_notes::LibxlNotes;
 use crate::{failure, message};
 
 /// How far a domain is.
@@ -57,6 +58,7 @@ pub struct Record {
 pub struct Records {
     domains: PathBuf,
     building: PathBuf,
+    libxl: LibxlNotes,
 }
 
 /// The lock of a domain that is being made; it is free when this is dropped or the process ends.
@@ -75,17 +77,26 @@ impl BuildLock {
 
 impl Default for Records {
     fn default() -> Self {
-        Self::at(Path::new("/var/lib/paravane"), Path::new("/run/paravane"))
+        Self {
+            libxl: LibxlNotes::default(),
+            ..Self::at(Path::new("/var/lib/paravane"), Path::new("/run/paravane"))
+        }
     }
 }
 
 impl Records {
-    /// Records below `state`, locks below `run`.
+    /// Records below `state`, locks below `run`, what is noted for libxl in `state/libxl`.
     pub fn at(state: &Path, run: &Path) -> Self {
         Self {
             domains: state.join("domains"),
             building: run.join("building"),
+            libxl: LibxlNotes::at(&state.join("libxl")),
         }
+    }
+
+    /// What is noted for libxl.
+    pub fn libxl(&self) -> &LibxlNotes {
+        &self.libxl
     }
 
     /// Directory of the locks; a file in it is closed when a maker ends.

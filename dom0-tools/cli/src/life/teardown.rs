@@ -32,6 +32,7 @@ pub fn tear_down(tools: Tools<'_>, store: &mut Client, uuid: Uuid, domid: Option
         store.remove(&vm_path(uuid))?;
         remove::prune_upwards(store, &vm_path(uuid), 1)
     })?;
+    tools.records.libxl().remove(number, uuid)?;
     if let Some(info) = living {
         wait_gone(tools.hypervisor, store, info.domid, uuid)?;
     }

@@ -66,6 +66,7 @@ impl Bed {
         store.write("/local/domain/0/backend/keep", "").expect("written");
         let records = Records::at(&directory.path().join("state"), &directory.path().join("run"));
         records.prepare().expect("directories");
+        fs::create_dir(directory.path().join("state/libxl")).expect("a directory");
         fs::write(directory.path().join("kernel"), kernel()).expect("written");
         fs::write(directory.path().join("disk"), [0; 4096]).expect("written");
         Self {
@@ -139,6 +140,8 @@ impl Bed {
                     .filter(|path| path.extension().is_none_or(|e| e == "json")),
             );
         }
+        let notes = fs::read_dir(self.path("state/libxl")).expect("a directory").flatten();
+        files.extend(notes.map(|entry| entry.path()));
         Traces {
             free_pages: self.fake.free_pages(),
             domains,

@@ -4,6 +4,7 @@ use xenstore_client::Store;
 use super::bed::{Bed, take_up_devices};
 use crate::life::record::Stage;
 use crate::life::teardown::tear_down;
+use crate::migrate::libxl_config;
 
 /// Every operation that the making of a domain asks of the hypervisor.
 const STEPS: [&str; 12] = [
@@ -43,6 +44,10 @@ fn a_domain_comes_and_goes_without_a_trace() {
         assert_ne!(value(&mut bed, &format!("{root}/store/port")), "");
         let record = bed.records.load(created.uuid).expect("readable").expect("a record");
         assert_eq!((record.stage, record.domid), (Stage::Running, Some(created.domid)));
+        let note = format!("state/libxl/userdata-d.{}.{}.libxl-json", created.domid, created.uuid);
+        let note = std::fs::read(bed.path(&note)).expect("libxl's copy of the configuration");
+        let text = note.strip_suffix(&[0]).expect("a C string's end");
+        assert_eq!(libxl_config::read(text).expect("readable"), record.config);
         let tools = Bed::tools(&bed.fake, &bed.records);
         tear_down(tools, &mut bed.store, created.uuid, Some(created.domid)).expect("gone");
         bed.records.remove(created.uuid).expect("removed");
