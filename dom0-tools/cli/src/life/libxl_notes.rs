@@ -66,7 +66,10 @@ impl LibxlNotes {
         };
         for entry in entries {
             let entry = entry.context("cannot read libxl's folder")?;
-            let is_his = entry.file_name().to_str().is_some_and(|name| is_note(name, domid, uuid));
+            let is_his = entry
+                .file_name()
+                .to_str()
+                .is_some_and(|name| is_note(name, domid, uuid));
             if is_his {
                 match fs::remove_file(entry.path()) {
                     // libxl removes them, too.
@@ -101,7 +104,11 @@ mod tests {
         let uuid: Uuid = "6c4a3a5e-4c1c-4f0e-8f0e-1d5f1c1c1c11".parse().expect("a UUID");
         let own = "userdata-d.7.6c4a3a5e-4c1c-4f0e-8f0e-1d5f1c1c1c11.libxl-json";
         assert!(is_note(own, Some(7), uuid) && is_note(own, None, uuid));
-        assert!(is_note(&own.replace("-d.", "-l.").replace("libxl-json", "domain-userdata-lock"), Some(7), uuid));
+        assert!(is_note(
+            &own.replace("-d.", "-l.").replace("libxl-json", "domain-userdata-lock"),
+            Some(7),
+            uuid
+        ));
         for other in [
             own.replace(".7.", ".8."),
             own.replace("6c4a", "6c4b"),
