@@ -77,10 +77,10 @@ impl BuildLock {
 
 impl Default for Records {
     fn default() -> Self {
-        Self {
-            libxl: LibxlNotes::default(),
-            ..Self::at(Path::new("/var/lib/paravane"), Path::new("/run/paravane"))
-        }
+        let mut records = Self::at(Path::new("/var/lib/paravane"), Path::new("/run/paravane"));
+        // The one folder that is not ours.
+        records.libxl = LibxlNotes::default();
+        records
     }
 }
 
