@@ -117,6 +117,13 @@ pub const NOTES: &[(&str, State, &str)] = &[
         "for tracking writes, the only use of shadows here",
     ),
     ("XEN_SYSCTL_scheduler_op", Partial, "one ratelimit for all pools"),
+    ("XEN_SYSCTL_get_pmstat", Partial, "idle states; no frequencies"),
+    ("XEN_SYSCTL_pm_op", Partial, "idle states; no frequencies"),
+    (
+        "XEN_SYSCTL_coverage_op",
+        Absent,
+        "`EOPNOTSUPP`, as Debian's image answers",
+    ),
     (
         "XENPF_efi_runtime_call",
         Absent,
