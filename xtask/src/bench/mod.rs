@@ -52,8 +52,8 @@ pub struct BenchArgs {
     /// Only guests: their making, disk, network, and xenstored
     #[arg(long)]
     guests: bool,
-    /// Boots of each system with guests
-    #[arg(long, default_value_t = 3)]
+    /// Boots of each system with guests; counted rows repeat, and the others are medians within a boot
+    #[arg(long, default_value_t = 1)]
     guest_rounds: u32,
     /// A multiboot image of stock Xen in the place of Debian's
     #[arg(long, value_name = "FILE")]
