@@ -1,6 +1,7 @@
 //! Carrying out what was decided, one domain at a time, each under its lock.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use xenctrl::{DomId, DomainInfo};
@@ -13,7 +14,7 @@ use super::{Reasons, remove_stale_locks};
 use crate::life::create::{Request, create, create_locked};
 use crate::life::devices::{blkd, remove};
 use crate::life::layout::{domain_path, vm_path};
-use crate::life::record::{BuildLock, Record, Stage, boot_id};
+use crate::life::record::{BuildLock, Record, Records, Stage, boot_id};
 use crate::life::teardown::{find, tear_down};
 use crate::life::{DEVICE_TIME, Tools, random};
 use crate::lookup;
@@ -22,7 +23,8 @@ use crate::{failure, message};
 /// Looks at the domains that there is a reason to look at. What fails is told, and tried again at the next look.
 pub fn look(tools: Tools<'_>, store: &mut Client, known: &mut Known, reasons: &Reasons) {
     for &uuid in &reasons.locks {
-        if let Err(error) = look_after(tools, store, uuid) {
+        let looked = wait_for_let_go(tools.records, uuid).and_then(|lock| look_after(tools, store, uuid, lock));
+        if let Err(error) = looked {
             tell(&error.context(uuid.to_string()));
         }
     }
@@ -37,7 +39,8 @@ fn look_after_all(tools: Tools<'_>, store: &mut Client, known: &mut Known) {
         Err(error) => return tell(&error),
     };
     for (uuid, name) in wanting {
-        if let Err(error) = look_after(tools, store, uuid) {
+        let lock = tools.records.lock_quietly(uuid);
+        if let Err(error) = lock.and_then(|lock| look_after(tools, store, uuid, lock)) {
             tell(&error.context(name));
         }
     }
@@ -62,6 +65,20 @@ fn find_wanting(tools: Tools<'_>, known: &mut Known) -> Result<Vec<(Uuid, String
         .collect())
 }
 
+/// The lock that somebody has just let go of; none where another has it by now. When a process dies the kernel tells that
+/// its file is closed a moment before it undoes the lock, and says nothing more.
+fn wait_for_let_go(records: &Records, uuid: Uuid) -> Result<Option<BuildLock>> {
+    const TRIES: u32 = 10;
+    const PAUSE: Duration = Duration::from_millis(5);
+    for _ in 1..TRIES {
+        if let Some(lock) = records.lock_quietly(uuid)? {
+            return Ok(Some(lock));
+        }
+        std::thread::sleep(PAUSE);
+    }
+    records.lock_quietly(uuid)
+}
+
 fn tell(error: &anyhow::Error) {
     message::say(format_args!("supervise: {}", failure::text(error)));
 }
@@ -76,11 +93,9 @@ fn keep_block_backend(store: &mut Client) -> Result<()> {
     }
 }
 
-fn look_after(tools: Tools<'_>, store: &mut Client, uuid: Uuid) -> Result<()> {
+fn look_after(tools: Tools<'_>, store: &mut Client, uuid: Uuid, lock: Option<BuildLock>) -> Result<()> {
     // Whoever holds the lock is at work on the domain, and letting go of it wakes us.
-    let Some(lock) = tools.records.lock_quietly(uuid)? else {
-        return Ok(());
-    };
+    let Some(lock) = lock else { return Ok(()) };
     let Some(record) = tools.records.load(uuid)? else {
         lock.release();
         return Ok(());
