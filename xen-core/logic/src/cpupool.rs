@@ -221,7 +221,7 @@ mod tests {
                     Op::Destroy(id) => pools.destroy(id, count(id)),
                     Op::Add(id, cpu) => pools.add(id, cpu, ONLINE),
                     Op::Remove(id, cpu) => pools.remove(id, cpu, count(id), ONLINE),
-                    Op::Move(domain, id) => pools.join(id, ONLINE).map(|_| drop(domains.insert(domain, id))),
+                    Op::Move(domain, id) => pools.join(id, ONLINE).map(|_| domains.extend([(domain, id)])),
                 };
                 if done.is_err() {
                     prop_assert_eq!(&pools.others, &before.others);
