@@ -66,7 +66,7 @@ fn load(args: &ConformArgs, over: &Overrides, peer: u16) -> Result<Load> {
         kernel: workspace::read(&payload::vmlinux(&kernel.image)?)?,
         initrd: Some(disk.finish()),
         config: format!(
-            "memory={MEMORY}\nvcpus=2\nextra=console=hvc0 quiet loglevel=1 panic=1 peer={peer}{words}\n\
+            "memory={MEMORY}\nvcpus=2\nextra=console=hvc0 quiet loglevel=4 panic=1 peer={peer}{words}\n\
              disk=xvda\ndisk=xvdb,0,r\nnet=yes\n"
         ),
         memory: MEMORY,

@@ -157,12 +157,12 @@ block_persistent_grants() {
 }
 
 block_indirect_requests() {
-    expect "segments of a request" 256 "$(cat /sys/block/xvda/queue/max_segments)"
-    expect "requests of a megabyte" "$(sum < /tmp/disk)" "$(dd if=/dev/xvda bs=1M count=8 iflag=direct 2> /dev/null | sum)"
+    expect "segments of a request" 64 "$(cat /sys/block/xvda/queue/max_segments)"
+    expect "requests of more than a page of segments" "$(sum < /tmp/disk)" "$(dd if=/dev/xvda bs=1M count=8 iflag=direct 2> /dev/null | sum)"
 }
 
 block_rings_of_several_pages() {
-    expect "the ring's size as an order of pages" 4 "$(node $XVDA/ring-page-order)"
+    expect "the ring's size as an order of pages" 1 "$(node $XVDA/ring-page-order)"
 }
 
 block_several_queues() {
@@ -308,7 +308,8 @@ end() {
     poweroff -f
 }
 
-modprobe xen_blkfront max_indirect_segments=256 max_ring_page_order=4 max_queues=2
+# Linux keeps a page for each segment of each request that a ring has room for: 16 MiB for each queue.
+modprobe xen_blkfront max_indirect_segments=64 max_ring_page_order=1 max_queues=2
 modprobe xen_netfront max_queues=2
 wait_for 300 test -b /dev/xvda
 wait_for 300 test -b /dev/xvdb
