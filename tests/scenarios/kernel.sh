@@ -1,8 +1,8 @@
-# Whether a kernel serves as a guest: `xtask run --guest-kernel FILE --cold` puts it there; this boots it and uses
-# console, disk, network, a second vcpu, the balloon and the way out.
+# Whether a kernel serves as a guest: kernel.sh [CONFIG]. `xtask run --guest-kernel FILE --cold` puts it there; this boots
+# it and uses console, disk, network, a second vcpu, the balloon and the way out.
 . /paravane/lib.sh
-cfg=/etc/paravane/demo.cfg
-check create xlr create $cfg
+cfg=${1:-/etc/paravane/demo.cfg}
+check create xlr create "$cfg"
 check boot boots demo
 check kernel in_guest demo 'uname -r'
 cat /tmp/out

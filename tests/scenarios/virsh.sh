@@ -1,23 +1,11 @@
-# A Linux guest's life by Debian's libvirt, with Debian's daemons: virsh.sh [HOST-CPUS]. Saving and restoring included.
+# A Linux guest's life by Debian's libvirt, with Debian's daemons, saving and restoring included.
 . /paravane/lib.sh
 . /paravane/debian.sh
-v() { timeout "${patience:-300}" virsh -q -c xen:///system "$@"; }
+. /paravane/libvirt.sh
 
 check store machine_up debian
 check consoled console_daemon debian
-# What the package libvirt-daemon-system makes; the daemon ends without.
-mkdir -p /var/log/libvirt /var/lib/libvirt /run/libvirt
-getent group kvm > /dev/null || echo 'kvm:x:64055:' >> /etc/group
-getent group libvirt-qemu > /dev/null || echo 'libvirt-qemu:x:64056:' >> /etc/group
-getent passwd libvirt-qemu > /dev/null ||
-    echo 'libvirt-qemu:x:64055:64055::/var/lib/libvirt:/usr/sbin/nologin' >> /etc/passwd
-(/usr/sbin/libvirtd; echo "libvirtd ended with $?") > /tmp/libvirtd.log 2>&1 &
-answers() { timeout 60 virsh -q -c xen:///system version; }
-answers_or_ended() { answers || grep -q 'libvirtd ended' /tmp/libvirtd.log; }
-connects() { eventually answers_or_ended && answers; }
-check connect connects
-# Without it nothing here can pass: say why at once.
-[ "$failed" -eq 0 ] || { cat /tmp/libvirtd.log; finish; exit; }
+libvirt_up
 check version v version
 said version/hypervisor 'Running hypervisor: Xen 4.17.0'
 check nodeinfo v nodeinfo
@@ -26,29 +14,8 @@ check freecell v freecell
 check capabilities v capabilities
 said capabilities/pv '<machine>xenpv</machine>'
 
-# guest NAME: what defines a guest.
-cat > /tmp/v1.xml << X
-<domain type='xen'>
-  <name>v1</name>
-  <uuid>6c4a3a5e-4c1c-4f0e-8f0e-1d5f1c1c1c11</uuid>
-  <memory unit='MiB'>192</memory>
-  <currentMemory unit='MiB'>160</currentMemory>
-  <vcpu current='1'>2</vcpu>
-  <os>
-    <type>linux</type><kernel>/run/vmlinuz</kernel><initrd>/run/initrd</initrd>
-    <cmdline>console=hvc0 quiet</cmdline>
-  </os>
-  <on_poweroff>destroy</on_poweroff><on_reboot>restart</on_reboot><on_crash>destroy</on_crash>
-  <devices>
-    <disk type='block' device='disk'><driver name='phy'/><source dev='/dev/ram0'/><target dev='xvda' bus='xen'/></disk>
-    <interface type='bridge'><mac address='00:16:3e:01:02:03'/><source bridge='xenbr0'/></interface>
-    <console type='pty'><target type='xen' port='0'/></console>
-  </devices>
-</domain>
-X
-state_is() { [ "$(v domstate "$1")" = "$2" ]; }
-check define v define /tmp/v1.xml
-check define/off state_is v1 'shut off'
+check define define_guest /dev/ram0
+check define/off eventually is_off v1
 check start v start v1
 check start/running state_is v1 running
 check boot boots v1
@@ -135,7 +102,7 @@ check resume/answers in_guest v1 true
 # Saved and restored: what was in its memory, on its disk and on the wire goes on.
 check mark in_guest v1 'echo kept-in-memory > /tmp/kept; (sleep 100000 &)'
 check save v save v1 /tmp/v1.save
-check save/off state_is v1 'shut off'
+check save/off eventually is_off v1
 check restore v restore /tmp/v1.save
 check restore/running state_is v1 running
 kept() { in_guest v1 'grep -q kept-in-memory /tmp/kept && pidof sleep'; }
@@ -147,12 +114,12 @@ boots_before=$(console_count v1 'GUEST UP')
 check reboot v reboot v1
 check reboot/boots boots v1 $((boots_before + 1))
 check shutdown v shutdown v1
-check shutdown/off eventually state_is v1 'shut off'
+check shutdown/off eventually is_off v1
 check start-paused v start --paused v1
 check start-paused/state state_is v1 paused
 check start-paused/resume v resume v1
 check destroy v destroy v1
-check destroy/off state_is v1 'shut off'
+check destroy/off eventually is_off v1
 check undefine v undefine v1
 refused undefine/gone any 'failed to get domain' v dominfo v1
 refused start-unknown any 'failed to get domain' v start nosuch
@@ -160,5 +127,5 @@ only_dom0() { [ "$(xl list | wc -l)" -eq 2 ]; }
 check end/only-dom0 eventually only_dom0
 no_nodes() { ! xenstore-ls -f / | grep -E '/(domain|vif|vbd|console|libxl|vm)/[1-9][0-9]*(/| )'; }
 check end/store eventually no_nodes
-[ "$failed" -eq 0 ] || { tail -n 40 /tmp/libvirtd.log; tail -n 40 /var/log/libvirt/libxl/*.log; }
+[ "$failed" -eq 0 ] || libvirt_records
 finish

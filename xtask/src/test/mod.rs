@@ -3,6 +3,7 @@
 pub mod boot;
 pub mod cases;
 pub mod host;
+mod pair;
 pub mod room;
 
 use std::process::ExitCode;

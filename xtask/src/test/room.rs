@@ -20,6 +20,15 @@ const HANG_FACTOR: u64 = 10;
 const DEBIAN_MODULES: &str =
     "xen_evtchn xen_gntdev xen_gntalloc xen_privcmd xen_blkback xen_netback bridge loop tun xenfs";
 
+/// What Dom0 runs on.
+#[derive(Clone, Copy, Debug)]
+pub enum Root {
+    /// The RAM disk that xtask makes: busybox and our tools.
+    RamDisk,
+    /// Debian's disk: Debian's tools beside ours (`/run/tools`), bash, the files added here below `/paravane`.
+    Debian,
+}
+
 /// What all tests share.
 #[derive(Debug)]
 pub struct Shared {
@@ -105,10 +114,23 @@ impl<'a> Room<'a> {
         Ok(machine)
     }
 
+    /// The same with a command for Dom0, whose output stands between two marks.
+    pub fn machine_for(&mut self, root: Root, command: &str, mark: &str) -> Result<Machine> {
+        match root {
+            Root::RamDisk => self.machine(Some((command.to_owned(), mark.to_owned()))),
+            Root::Debian => self.machine_on_debian(command, mark),
+        }
+    }
+
     /// Boots, runs a command in Dom0 and gives its output, its status and the guest that is about to power off.
     pub fn exec(&mut self, command: &str) -> Result<(String, u8, Guest)> {
+        self.exec_on(Root::RamDisk, command)
+    }
+
+    /// The same on a root of choice.
+    pub fn exec_on(&mut self, root: Root, command: &str) -> Result<(String, u8, Guest)> {
         let mark = run::fresh_mark();
-        let machine = self.machine(Some((command.to_owned(), mark.clone())))?;
+        let machine = self.machine_for(root, command, &mark)?;
         self.finish(&machine, &mark)
     }
 
@@ -125,22 +147,20 @@ impl<'a> Room<'a> {
         }
     }
 
-    /// Boots Debian's disk and runs a command there, in bash: Debian's tools beside ours (`/run/tools`), the files added
-    /// here below `/paravane`. Gives its output, its status and the guest that is about to power off.
-    pub fn exec_on_debian(&mut self, command: &str) -> Result<(String, u8, Guest)> {
-        let mark = run::fresh_mark();
+    fn machine_on_debian(&mut self, command: &str, mark: &str) -> Result<Machine> {
         let script = format!(
             "export PATH=/usr/bin:/bin:/usr/sbin:/sbin:/usr/lib/xen-4.17/bin HOME=/root\n\
              ln -sfn /run /paravane\nprintf '\\n{mark} BEGIN\\n'\n(\n{command}\n) < /dev/null 2>&1\n\
              printf '\\n{mark} END %d\\n' $?\nsync\n/run/busybox poweroff -f\n"
         );
+        self.files.retain(|(name, _)| name != "script" && name != "modules");
         self.files.push(("script".to_owned(), script.into_bytes()));
         self.files
             .push(("modules".to_owned(), DEBIAN_MODULES.as_bytes().to_vec()));
         self.args.tools = true;
         let mut machine = self.machine(None)?;
         machine.disk(&rootdisk::find()?, true);
-        self.finish(&machine, &mark)
+        Ok(machine)
     }
 
     /// Runs a command that must succeed and gives its output.

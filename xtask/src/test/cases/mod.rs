@@ -477,10 +477,17 @@ pub const ALL: &[Case] = &[
     )),
     long(case(
         "virsh",
-        1,
+        2,
         150,
         "a guest's life by Debian's libvirt",
         guests::virsh,
+    )),
+    long(case(
+        "virsh-migrate",
+        1,
+        300,
+        "a guest moves from one host to another and back by Debian's libvirt",
+        migration::virsh,
     )),
     long(case(
         "virsh-peer",
