@@ -1,6 +1,7 @@
 //! `cargo xtask setup`: finds or installs what the other commands need. They call it by themselves.
 
 pub mod apt;
+pub mod grub;
 pub mod kernel;
 pub mod rootdisk;
 pub mod xen;

@@ -46,6 +46,8 @@ const IMAGES: Script = script!("images.sh");
 /// For two machines.
 pub const MIGRATE: Script = script!("migrate.sh");
 const RARE: Script = script!("rare.sh");
+const KERNEL: Script = script!("kernel.sh");
+const PVGRUB: Script = script!("pvgrub.sh");
 
 /// Scenarios of one boot, with their arguments.
 type Plan<'a> = &'a [(Script, &'a str)];
@@ -158,6 +160,13 @@ pub fn consoles(room: &mut Room<'_>) -> Result<()> {
 /// What happens seldom.
 pub fn rare(room: &mut Room<'_>) -> Result<()> {
     play(room, &[(RARE, "")])
+}
+
+/// GRUB as a guest's kernel, and Linux from the guest's disk in its place.
+pub fn pvgrub(room: &mut Room<'_>) -> Result<()> {
+    room.files.push(KERNEL.into());
+    room.add_file("grub", &setup::grub::find()?)?;
+    play(room, &[(PVGRUB, "/paravane/grub")])
 }
 
 /// Four vcpus on two CPUs.

@@ -433,6 +433,13 @@ pub const ALL: &[Case] = &[
         "a watchdog expires, a guest ends with an interrupt bound, a driver domain serves by xlr devd",
         guests::rare,
     )),
+    long(case(
+        "guests-pvgrub",
+        1,
+        80,
+        "GRUB for paravirtual guests reads the guest's disk and starts Linux in its own place",
+        guests::pvgrub,
+    )),
     case(
         "guests-smp",
         2,
