@@ -10,7 +10,7 @@ use crate::progress::Step;
 use crate::{command, workspace};
 
 const PACKAGES: &str = "stress-ng,rt-tests,bash,xenstore-utils,xen-utils-common,iproute2,bridge-utils,kmod,udev,procps,\
-    iputils-ping,socat,e2fsprogs,libvirt-daemon,libvirt-daemon-driver-xen,libvirt-clients";
+    iputils-ping,socat,e2fsprogs,nftables,libvirt-daemon,libvirt-daemon-driver-xen,libvirt-clients";
 const ROOM_MIB: u64 = 400;
 const OTHERWISE: &str =
     "give `bench` a root disk with stress-ng, hackbench, bash and Debian's xen-utils by --root-disk FILE";
@@ -26,7 +26,7 @@ fn release() -> Result<String> {
 /// The disk, made once.
 pub fn find() -> Result<PathBuf> {
     let dir = workspace::cache("bench")?;
-    let disk = dir.join("root-tools.img");
+    let disk = dir.join("root-debian.img");
     if disk.is_file() {
         return Ok(disk);
     }
@@ -34,7 +34,7 @@ pub fn find() -> Result<PathBuf> {
     program("mke2fs", "e2fsprogs", OTHERWISE)?;
     let step = Step::new("making a Debian root disk for the loads");
     // An older disk without all of these.
-    for older in ["root.img", "root-xen.img"] {
+    for older in ["root.img", "root-xen.img", "root-tools.img"] {
         let _ = std::fs::remove_file(dir.join(older));
     }
     let archive = dir.join("root.tar");

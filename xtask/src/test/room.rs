@@ -17,8 +17,7 @@ use crate::workspace::{self, Scratch};
 const HANG_FACTOR: u64 = 10;
 
 /// Drivers of Dom0 that Debian's disk, which has none of its own, needs for guests.
-const DEBIAN_MODULES: &str =
-    "xen_evtchn xen_gntdev xen_gntalloc xen_privcmd xen_blkback xen_netback bridge loop tun xenfs";
+const DEBIAN_MODULES: &str = "xen_evtchn xen_gntdev xen_gntalloc xen_privcmd xen_blkback xen_netback bridge loop tun xenfs veth nft_chain_nat nft_masq";
 
 /// What Dom0 runs on.
 #[derive(Clone, Copy, Debug)]

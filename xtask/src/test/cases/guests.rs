@@ -40,6 +40,7 @@ pub const LIBVIRT: Script = script!("libvirt.sh");
 /// For two machines.
 pub const VIRSH_MIGRATE: Script = script!("virsh_migrate.sh");
 const SIDES: Script = script!("sides.sh");
+const NAT: Script = script!("nat.sh");
 const VIRSH: Script = script!("virsh.sh");
 const SAVE: Script = script!("save.sh");
 const IMAGES: Script = script!("images.sh");
@@ -183,6 +184,12 @@ pub fn smp_long(room: &mut Room<'_>) -> Result<()> {
 pub fn shares(room: &mut Room<'_>) -> Result<()> {
     room.args.icount = true;
     play(room, &[(SHARES, "3")])
+}
+
+/// Guests that are routed and behind NAT: Debian's disk has what translates addresses.
+pub fn nat(room: &mut Room<'_>) -> Result<()> {
+    room.args.icount = true;
+    play_on_debian(room, &[(NAT, "")])
 }
 
 /// A guest's life by Debian's libvirt.

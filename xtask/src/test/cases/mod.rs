@@ -462,6 +462,13 @@ pub const ALL: &[Case] = &[
         guests::shares,
     ),
     long(case(
+        "guests-nat",
+        1,
+        60,
+        "guests that are routed, and behind NAT",
+        guests::nat,
+    )),
+    long(case(
         "sides",
         1,
         150,

@@ -169,13 +169,17 @@ fn add_translation(name: &str, guest: Ipv4Addr, out: Option<&str>) -> Result<()>
     if translator()? == "iptables" {
         return run("iptables", &iptables_rule("-A", name, Some(guest), out));
     }
+    run("nft", &[nft_rules(name, guest, out)])
+}
+
+/// A table of one rule. In one line a block, too, is followed by a semicolon.
+fn nft_rules(name: &str, guest: Ipv4Addr, out: Option<&str>) -> String {
     let table = table_of(name);
     let out = out.map_or_else(|| format!("oifname != \"{name}\""), |out| format!("oifname \"{out}\""));
-    let rules = format!(
+    format!(
         "table ip {table} {{ chain postrouting {{ type nat hook postrouting priority 100; \
-         ip saddr {guest} {out} masquerade; }} }}"
-    );
-    run("nft", &[rules])
+         ip saddr {guest} {out} masquerade; }}; }}"
+    )
 }
 
 fn remove_translation(name: &str) {
@@ -233,5 +237,15 @@ mod tests {
             Ipv4Addr::new(10, 0, 0, 128)
         );
         assert!(gateway_of(Ipv4Addr::new(10, 0, 0, 200)).is_err());
+    }
+
+    #[test]
+    fn rules_end_each_block_as_nft_wants_it() {
+        let rules = nft_rules("vif1.0", Ipv4Addr::new(10, 0, 0, 5), Some("eth0"));
+        assert!(rules.starts_with("table ip paravane-vif1.0 {"));
+        assert!(
+            rules.contains("ip saddr 10.0.0.5 oifname \"eth0\" masquerade; }; }"),
+            "{rules}"
+        );
     }
 }
