@@ -25,6 +25,12 @@ pub const fn newer(a: u32, b: u32, now: u64) -> u32 {
     }
 }
 
+/// The stamp of a frame that no translation leads to, as seen at `now` and for 2^31 flushes more.
+#[inline]
+pub const fn never(now: u64) -> u32 {
+    (now as u32).wrapping_sub(1 << 31)
+}
+
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
@@ -47,6 +53,16 @@ mod tests {
             if now - taken < 1 << 32 {
                 prop_assert!(!needs_flush(taken as u32, now, last));
             }
+        }
+
+        /// A frame that was never mapped asks nobody who has flushed in the last 2^31 flushes, and leaves others' stamps.
+        #[test]
+        fn what_was_never_mapped_is_oldest(now in 1u64.., later in 0u64..1 << 31, since in 0u64..1 << 31, other in 0u64..1 << 31) {
+            let stamp = never(now);
+            let then = now.saturating_add(later);
+            prop_assert!(!needs_flush(stamp, then, then.saturating_sub(since).max(1)));
+            let other = now.saturating_sub(other) as u32;
+            prop_assert_eq!(newer(stamp, other, then), other);
         }
 
         #[test]

@@ -37,6 +37,7 @@ pub mod rangeset;
 pub mod rtc;
 pub mod sched;
 pub mod sharers;
+pub mod slab;
 pub mod sleep_type;
 pub mod speaker;
 pub mod time;

@@ -63,15 +63,12 @@ impl PageList {
 
     /// Takes a frame off.
     pub fn remove(&mut self, links: &mut impl Links, frame: u32) {
-        let (prev, next) = links.links(frame);
-        if prev != NIL {
-            set_next(links, prev, next);
-        } else if self.fresh == frame {
-            self.fresh = next;
+        let head = if self.fresh == frame {
+            &mut self.fresh
         } else {
-            self.taken = next;
-        }
-        set_prev(links, next, prev);
+            &mut self.taken
+        };
+        unlink(head, links, frame);
     }
 
     /// Takes up the frames at the head, at most `most`, for as long as `plain` holds of them; how many. As
@@ -122,10 +119,22 @@ impl PageList {
     }
 }
 
-fn push(head: &mut u32, links: &mut impl Links, frame: u32) {
+/// Puts a frame before the first of a list.
+pub(crate) fn push(head: &mut u32, links: &mut impl Links, frame: u32) {
     links.set_links(frame, (NIL, *head));
     set_prev(links, *head, frame);
     *head = frame;
+}
+
+/// Takes a frame off its list, whose `head` matters only if the frame is the first.
+pub(crate) fn unlink(head: &mut u32, links: &mut impl Links, frame: u32) {
+    let (prev, next) = links.links(frame);
+    if prev != NIL {
+        set_next(links, prev, next);
+    } else {
+        *head = next;
+    }
+    set_prev(links, next, prev);
 }
 
 /// Tells a frame, if there is one, who comes before it.

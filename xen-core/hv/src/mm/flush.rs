@@ -41,6 +41,11 @@ pub fn epoch_now() -> u32 {
     EPOCH.load(Ordering::Acquire) as u32
 }
 
+/// The stamp of a frame that no translation leads to.
+pub(super) fn never() -> u32 {
+    flush_epoch::never(EPOCH.load(Ordering::Acquire))
+}
+
 /// The newer of two stamps.
 pub fn newer(a: u32, b: u32) -> u32 {
     flush_epoch::newer(a, b, EPOCH.load(Ordering::Acquire))

@@ -100,7 +100,8 @@ pub struct FrameInfo {
     count: Cell,
     typ: Cell,
     owner: AtomicU32,
-    /// Low half of the flush epoch when the frame was last unmapped; see [`flush`]. On the pending list: the next frame.
+    /// Low half of the flush epoch when the frame was last unmapped; see [`flush`]. On the pending list: the next frame. In
+    /// the heap: what is free in the page.
     epoch: AtomicU32,
     /// Neighbours in a free list, or in the owning domain's list.
     pub(super) link: AtomicU64,
