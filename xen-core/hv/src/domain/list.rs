@@ -15,12 +15,12 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use xen_abi::{DOMID_FIRST_RESERVED, Errno, VIRQ_DOM_EXC};
 
-/// Every domain, in no order.
+/// Every domain, by its number: whoever names one, or lists all, must not pay for how many there are.
 static DOMAINS: RwLock<Vec<Arc<Domain>>> = RwLock::new(Vec::new());
 
 /// The domain with this number, dying and dead ones included; the idle domain is nobody's to ask for.
 pub fn find(id: u16) -> Option<Arc<Domain>> {
-    DOMAINS.read().iter().find(|d| d.id == id && !d.is_idle()).cloned()
+    next_from(id).filter(|d| d.id == id)
 }
 
 /// The domain with this number, to give it something new.
@@ -34,8 +34,8 @@ pub fn find_alive(id: u16) -> Result<Arc<Domain>, Errno> {
 /// The domain with the lowest number from `first` on.
 pub fn next_from(first: u16) -> Option<Arc<Domain>> {
     let all = DOMAINS.read();
-    let above = all.iter().filter(|d| d.id >= first && !d.is_idle());
-    above.min_by_key(|d| d.id).cloned()
+    let above = &all[all.partition_point(|d| d.id < first)..];
+    above.iter().find(|d| !d.is_idle()).cloned()
 }
 
 /// Calls `f` for each domain, the list locked: `f` takes no lock above it in the order.
@@ -49,11 +49,11 @@ pub fn for_each(mut f: impl FnMut(&Arc<Domain>)) {
 /// `EEXIST` for a number in use, `ENOMEM`.
 pub(super) fn add(domain: &Arc<Domain>) -> Result<(), Errno> {
     let mut all = DOMAINS.write();
-    if all.iter().any(|d| d.id == domain.id) {
+    let Err(place) = all.binary_search_by_key(&domain.id, |d| d.id) else {
         return Err(Errno::EEXIST);
-    }
+    };
     all.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
-    all.push(domain.clone());
+    all.insert(place, domain.clone());
     Ok(())
 }
 
@@ -121,7 +121,7 @@ fn unlist_one() -> Option<Arc<Domain>> {
     }
     let mut all = DOMAINS.write();
     let place = all.iter().position(is_due)?;
-    let domain = all.swap_remove(place);
+    let domain = all.remove(place);
     domain.life.advance(Stage::Dead, Stage::Gone);
     Some(domain)
 }
