@@ -138,18 +138,12 @@ pub(crate) fn resources() -> Result<(), String> {
     Ok(())
 }
 
-/// Gives a domain an interrupt line of the machine, as a toolstack does; prints the domain's number for it.
+/// Gives a domain an interrupt line of the machine in the order that libxl does it, the right to it last; prints the
+/// domain's number for it.
 pub(crate) fn give_line(domain: &str, line: &str) -> Result<(), String> {
     let number = |word: &str| word.parse::<u16>().map_err(|_| format!("`{word}` is no number"));
     let (domain, line) = (u64::from(number(domain)?), u64::from(number(line)?));
     let mut hypervisor = Hypervisor::open()?;
-    let words = &mut hypervisor.memory.words()[..PAGE_WORDS];
-    words.fill(0);
-    words[0] = IRQ_PERMISSION | INTERFACE_VERSION << 32;
-    words[1] = domain;
-    // This domain's own number for the line, and that it is allowed.
-    words[2] = line | 1 << 32;
-    hypervisor.call(DOMCTL, [hypervisor.address(0), 0])?;
     let words = &mut hypervisor.memory.words()[..PAGE_WORDS];
     words.fill(0);
     // Domain and type; line and number, to be chosen by the hypervisor.
@@ -157,6 +151,13 @@ pub(crate) fn give_line(domain: &str, line: &str) -> Result<(), String> {
     words[1] = line | u64::from(u32::MAX) << 32;
     hypervisor.call(PHYSDEV_OP, [MAP_PIRQ, hypervisor.address(0)])?;
     let pirq = hypervisor.memory.words()[1] >> 32;
+    let words = &mut hypervisor.memory.words()[..PAGE_WORDS];
+    words.fill(0);
+    words[0] = IRQ_PERMISSION | INTERFACE_VERSION << 32;
+    words[1] = domain;
+    // This domain's own number for the line, and that it is allowed.
+    words[2] = line | 1 << 32;
+    hypervisor.call(DOMCTL, [hypervisor.address(0), 0])?;
     println!("{pirq}");
     Ok(())
 }

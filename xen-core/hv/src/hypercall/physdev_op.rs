@@ -173,7 +173,7 @@ fn map_pirq(domain: &Domain, at: GuestPtr<physdev_map_pirq>) -> Result<(), Errno
     let pirq = with_target(domain, arg.domid, |target| match arg.typ {
         MAP_PIRQ_TYPE_GSI => {
             let gsi = u32::try_from(arg.index).map_err(|_| Errno::EINVAL)?;
-            irq::domain::map_gsi(target, gsi, wanted)
+            irq::domain::map_gsi(domain, target, gsi, wanted)
         }
         MAP_PIRQ_TYPE_MSI | MAP_PIRQ_TYPE_MSI_SEG | MAP_PIRQ_TYPE_MULTI_MSI => {
             let (at, message) = wanted_message(&arg)?;

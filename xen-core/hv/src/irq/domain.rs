@@ -115,15 +115,16 @@ pub(crate) fn free_pirq(domain: &Domain, message: bool) -> Result<u32, Errno> {
     }
 }
 
-/// Gives the domain a pirq for line `gsi`: the one it wants, or the line's own number.
+/// Gives the domain a pirq for line `gsi`: the one it wants, or the line's own number. It is `giver` who must have the
+/// right to the line: a toolstack gives that to the domain afterwards.
 ///
 /// # Errors
-/// `EINVAL` for no such line, `EPERM` for one that is not the domain's, `EEXIST` if the pirq stands for another.
-pub(crate) fn map_gsi(domain: &Domain, gsi: u32, wanted: Option<u32>) -> Result<u32, Errno> {
+/// `EINVAL` for no such line, `EPERM` for one that is not the giver's, `EEXIST` if the pirq stands for another.
+pub(crate) fn map_gsi(giver: &Domain, domain: &Domain, gsi: u32, wanted: Option<u32>) -> Result<u32, Errno> {
     if gsi >= gsi::count() {
         return Err(Errno::EINVAL);
     }
-    if !domain.irqs.permissions.has_irq(gsi) {
+    if !giver.irqs.permissions.has_irq(gsi) {
         return Err(Errno::EPERM);
     }
     let mut table = domain.irqs.table.lock();
