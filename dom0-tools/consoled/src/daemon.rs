@@ -1,39 +1,35 @@
 //! The main loop: one thread that waits for events, ptys, the store's news and signals, and serves each a little.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use privcmd::{DomId, Port};
 use xenctrl::Domains;
 
-use crate::guest::{Guest, Policy};
+use crate::guest::{Guest, Place, Policy};
 use crate::hypervisor_log::HypervisorLog;
 use crate::log::Style;
 use crate::options::Options;
+use crate::readiness::{Interest, Readiness};
 use crate::report::report;
 use crate::store::{News, StoreThread, Tty};
+use crate::table::{Seat, Table};
 use crate::wire::{ConsolePage, Live};
 
 /// Most events taken at once, so that none waits behind a thousand others.
 const EVENTS_AT_ONCE: usize = 64;
 
-/// What woke the loop. Ready ptys are named by domain.
-#[derive(Default)]
-struct Woken {
-    events: bool,
-    news: bool,
-    signal: bool,
-    ptys: Vec<(DomId, bool, bool)>,
-}
+/// What the loop is woken by beside ptys, which are named by their seats.
+const EVENTS: u64 = 0;
+const NEWS: u64 = 1;
+const SIGNALS: u64 = 2;
+const FIRST_SEAT: Seat = 3;
 
 /// How often in a row the events' device may fail before the daemon gives up, to be started again.
 const LOST_EVENTS_MAX: u32 = 10;
@@ -43,9 +39,8 @@ pub struct Daemon {
     wire: Live,
     control: xenctrl::Live,
     policy: Policy,
-    guests: BTreeMap<DomId, Guest<ConsolePage>>,
-    /// The dead, whose ptys are still being read.
-    leaving: Vec<Guest<ConsolePage>>,
+    table: Table<ConsolePage>,
+    ready: Readiness,
     hypervisor: Option<HypervisorLog>,
     signals: SignalFd,
     news: Receiver<News>,
@@ -86,13 +81,16 @@ impl Daemon {
             burst: options.burst,
         };
         let (bell, ttys, news) = start_store_thread()?;
-        let (guests, leaving) = (BTreeMap::new(), Vec::new());
+        let ready = Readiness::new()?;
+        ready.set(wire.events(), EVENTS, Interest::default(), Interest::READ)?;
+        ready.set(&bell, NEWS, Interest::default(), Interest::READ)?;
+        ready.set(&signals, SIGNALS, Interest::default(), Interest::READ)?;
         Ok(Self {
             wire,
             control,
             policy,
-            guests,
-            leaving,
+            table: Table::new(FIRST_SEAT),
+            ready,
             hypervisor,
             signals,
             news,
@@ -105,70 +103,36 @@ impl Daemon {
     /// Serves until a signal ends it.
     pub fn run(&mut self) -> io::Result<()> {
         loop {
-            let woken = self.wait()?;
+            let woken = self.ready.wait(self.next_look())?;
             let now = Instant::now();
-            if woken.signal && self.handle_signals()? {
+            let is_woken_by = |what| woken.iter().any(|(token, _)| *token == what);
+            if is_woken_by(SIGNALS) && self.handle_signals()? {
                 return Ok(());
             }
-            if woken.events {
+            if is_woken_by(EVENTS) {
                 self.take_events(now)?;
             }
-            if woken.news {
+            if is_woken_by(NEWS) {
                 self.take_news(now)?;
             }
-            for (domid, read, write) in woken.ptys {
-                self.serve_pty(domid, read, write, now);
+            for (seat, interest) in woken {
+                self.serve_pty(seat, interest, now);
             }
             self.tick(now);
         }
     }
 
-    fn wait(&self) -> io::Result<Woken> {
-        let mut fds = vec![
-            PollFd::new(self.wire.events().as_fd(), PollFlags::POLLIN),
-            PollFd::new(self.bell.as_fd(), PollFlags::POLLIN),
-            PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
-        ];
-        let fixed = fds.len();
-        let mut owners = Vec::new();
-        for guest in self.guests.values().chain(&self.leaving) {
-            if let Some((fd, read, write)) = guest.interest() {
-                fds.push(pty_interest(fd, read, write));
-                owners.push(guest.domid());
-            }
-        }
-        match poll(&mut fds, self.timeout()) {
-            Ok(_) | Err(Errno::EINTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-        let ready = |index: usize| fds[index].any().unwrap_or(false);
-        let ptys = owners.iter().zip(&fds[fixed..]).filter_map(|(domid, fd)| {
-            let events = fd.revents().unwrap_or(PollFlags::empty());
-            let (read, write) = (events.contains(PollFlags::POLLIN), events.contains(PollFlags::POLLOUT));
-            (!events.is_empty()).then_some((*domid, read, write))
-        });
-        Ok(Woken {
-            events: ready(0),
-            news: ready(1),
-            signal: ready(2),
-            ptys: ptys.collect(),
-        })
+    /// How long until the next deadline.
+    fn next_look(&self) -> Option<Duration> {
+        let hypervisor = self.hypervisor.as_ref().and_then(HypervisorLog::deadline);
+        let next = self.table.deadline().into_iter().chain(hypervisor).min()?;
+        Some(next.saturating_duration_since(Instant::now()))
     }
 
-    /// Until the next deadline, rounded up, so that nothing is looked at too early and again at once.
-    fn timeout(&self) -> PollTimeout {
-        let now = Instant::now();
-        let guests = self
-            .guests
-            .values()
-            .chain(&self.leaving)
-            .filter_map(|guest| guest.deadline(now));
-        let next = guests
-            .chain(self.hypervisor.as_ref().and_then(HypervisorLog::deadline))
-            .min();
-        let Some(next) = next else { return PollTimeout::NONE };
-        let wait = next.saturating_duration_since(now) + Duration::from_millis(1);
-        PollTimeout::try_from(wait).unwrap_or(PollTimeout::MAX)
+    /// Does something to a guest.
+    fn work(&mut self, seat: Seat, now: Instant, what: impl FnOnce(&mut Guest<ConsolePage>, &Live)) {
+        let wire = &self.wire;
+        self.table.work(seat, &self.ready, wire, now, |guest| what(guest, wire));
     }
 
     fn take_events(&mut self, now: Instant) -> io::Result<()> {
@@ -182,7 +146,9 @@ impl Daemon {
             Err(error) if self.lost_events < LOST_EVENTS_MAX => {
                 report(&format!("events were lost: {error}; looking at every guest"));
                 self.lost_events += 1;
-                self.guests.values_mut().for_each(|guest| guest.serve(&self.wire, now));
+                for seat in self.table.living() {
+                    self.work(seat, now, |guest, wire| guest.serve(wire, now));
+                }
                 Ok(())
             }
             Err(error) => Err(error),
@@ -196,8 +162,8 @@ impl Daemon {
             log.follow(self.wire.events(), &self.control);
             return;
         }
-        if let Some(guest) = self.guests.values_mut().find(|guest| guest.port() == Some(port)) {
-            guest.serve(&self.wire, now);
+        if let Some(seat) = self.table.of_port(port) {
+            self.work(seat, now, |guest, wire| guest.serve(wire, now));
         }
     }
 
@@ -219,50 +185,53 @@ impl Daemon {
 
     fn handle(&mut self, news: News, now: Instant) {
         match news {
-            News::Console { domid, name, place } => {
-                let policy = &self.policy;
-                let new = || Guest::new(domid, name.clone(), policy.clone(), now);
-                let guest = self.guests.entry(domid).or_insert_with(new);
-                guest.rename(name);
-                if let Err(error) = guest.connect(&self.wire, place, now) {
-                    report(&format!("domain {domid}: cannot connect its console: {error}"));
-                }
-                if let Some(tty) = guest.tty() {
-                    let tty = Tty {
-                        domid,
-                        name: tty.to_owned(),
-                    };
-                    // If the thread were gone, the bell would have said so.
-                    let _ = self.ttys.send(tty);
-                    let _ = (&self.bell).write_all(b"t");
-                }
-            }
+            News::Console { domid, name, place } => self.connect(domid, name, place, now),
             News::Gone(domid) => {
-                if let Some(mut guest) = self.guests.remove(&domid) {
-                    guest.bury(&self.wire, now);
-                    self.leaving.push(guest);
+                if let Some(seat) = self.table.bury(domid) {
+                    self.work(seat, now, |guest, wire| guest.bury(wire, now));
                 }
             }
         }
     }
 
-    fn serve_pty(&mut self, domid: DomId, read: bool, write: bool, now: Instant) {
-        let dead = self.leaving.iter_mut().filter(|guest| guest.domid() == domid);
-        for guest in self.guests.get_mut(&domid).into_iter().chain(dead) {
-            if read {
-                guest.read_pty(&self.wire);
+    fn connect(&mut self, domid: DomId, name: String, place: Place, now: Instant) {
+        let seat = match self.table.of_domain(domid) {
+            Some(seat) => seat,
+            None => self
+                .table
+                .add(Guest::new(domid, name.clone(), self.policy.clone(), now)),
+        };
+        let mut tty = None;
+        self.work(seat, now, |guest, wire| {
+            guest.rename(name);
+            if let Err(error) = guest.connect(wire, place, now) {
+                report(&format!("domain {domid}: cannot connect its console: {error}"));
             }
-            if write {
+            tty = guest.tty().map(str::to_owned);
+        });
+        if let Some(name) = tty {
+            // If the thread were gone, the bell would have said so.
+            let _ = self.ttys.send(Tty { domid, name });
+            let _ = (&self.bell).write_all(b"t");
+        }
+    }
+
+    fn serve_pty(&mut self, seat: Seat, interest: Interest, now: Instant) {
+        self.work(seat, now, |guest, wire| {
+            if interest.read {
+                guest.read_pty(wire);
+            }
+            if interest.write {
                 guest.write_pty(now);
             }
-        }
+        });
     }
 
+    /// Guests whose time has come go on.
     fn tick(&mut self, now: Instant) {
-        for guest in self.guests.values_mut() {
-            guest.tick(&self.wire, now);
+        for seat in self.table.due(now) {
+            self.work(seat, now, |_, _| {});
         }
-        self.leaving.retain(|guest| !guest.is_over(now));
         if let Some(log) = &mut self.hypervisor
             && log.deadline().is_some_and(|next| next <= now)
         {
@@ -276,7 +245,10 @@ impl Daemon {
             if signal.ssi_signo != Signal::SIGHUP as u32 {
                 return Ok(true);
             }
-            self.guests.values_mut().for_each(Guest::reopen_log);
+            let now = Instant::now();
+            for seat in self.table.living() {
+                self.work(seat, now, |guest, _| guest.reopen_log());
+            }
             if let Some(log) = &mut self.hypervisor
                 && let Err(error) = log.reopen()
             {
@@ -294,13 +266,6 @@ fn raise_file_limit() {
     {
         report(&format!("cannot raise the limit of open files: {error}"));
     }
-}
-
-fn pty_interest(fd: BorrowedFd<'_>, read: bool, write: bool) -> PollFd<'_> {
-    let mut flags = PollFlags::empty();
-    flags.set(PollFlags::POLLIN, read);
-    flags.set(PollFlags::POLLOUT, write);
-    PollFd::new(fd, flags)
 }
 
 type StoreEnds = (UnixStream, Sender<Tty>, Receiver<News>);

@@ -11,6 +11,7 @@ use crate::allowance::Allowance;
 use crate::backlog::{Backlog, Overflow};
 use crate::log::{self, Log, Style};
 use crate::pty::Pty;
+use crate::readiness::Interest;
 use crate::report::report;
 use crate::ring::{Corrupt, Ring};
 use crate::wire::Wire;
@@ -313,10 +314,10 @@ impl<P: crate::ring::SharedPage> Guest<P> {
     }
 
     /// The pty and what to wait for there: input that the guest has room for, room for output.
-    pub fn interest(&self) -> Option<(BorrowedFd<'_>, bool, bool)> {
+    pub fn interest(&self) -> Option<(BorrowedFd<'_>, Interest)> {
         let pty = self.pty.as_ref()?;
         let (read, write) = (self.input_room() > 0, !self.backlog.is_empty());
-        (read || write).then(|| (pty.as_fd(), read, write))
+        Some((pty.as_fd(), Interest { read, write }))
     }
 
     /// When to call [`Guest::tick`] even if nothing happens.

@@ -8,15 +8,19 @@
 mod allowance;
 mod backlog;
 mod daemon;
+#[cfg(test)]
+mod fake;
 mod guest;
 mod hypervisor_log;
 mod log;
 mod options;
 mod pid_file;
 mod pty;
+mod readiness;
 mod report;
 mod ring;
 mod store;
+mod table;
 mod wire;
 
 use std::fs::{self, OpenOptions};

@@ -1,102 +1,9 @@
-use std::cell::RefCell;
 use std::fs::{self, OpenOptions};
 use std::io::{Read, Write};
-use std::rc::Rc;
-
-use crate::ring::SharedPage;
 
 use super::*;
-
-const OUT_AT: usize = 1024;
-const OUT_CONS: usize = 3080;
-const OUT_PROD: usize = 3084;
-
-/// A page that outlives its mappings, as a guest's does when the daemon dies.
-#[derive(Clone)]
-struct Page(Rc<RefCell<Vec<u8>>>);
-
-impl SharedPage for Page {
-    fn load(&self, offset: usize) -> u32 {
-        u32::from_le_bytes(self.0.borrow()[offset..offset + 4].try_into().expect("four bytes"))
-    }
-    fn store(&self, offset: usize, value: u32) {
-        self.0.borrow_mut()[offset..offset + 4].copy_from_slice(&value.to_le_bytes());
-    }
-    fn read(&self, offset: usize, into: &mut [u8]) {
-        into.copy_from_slice(&self.0.borrow()[offset..offset + into.len()]);
-    }
-    fn write(&self, offset: usize, from: &[u8]) {
-        self.0.borrow_mut()[offset..offset + from.len()].copy_from_slice(from);
-    }
-}
-
-impl Page {
-    fn new() -> Self {
-        Self(Rc::new(RefCell::new(vec![0; 4096])))
-    }
-
-    /// Prints as a guest does, as far as there is room.
-    fn print(&self, text: &[u8]) -> usize {
-        let (consumed, mut produced) = (self.load(OUT_CONS), self.load(OUT_PROD));
-        let count = text.len().min(2048 - produced.wrapping_sub(consumed) as usize);
-        for byte in &text[..count] {
-            self.write(OUT_AT + produced as usize % 2048, &[*byte]);
-            produced = produced.wrapping_add(1);
-        }
-        self.store(OUT_PROD, produced);
-        count
-    }
-}
-
-/// Counts what is done to the guest.
-struct Doors {
-    page: Page,
-    mapped: RefCell<Vec<u64>>,
-    bound: RefCell<Vec<Port>>,
-    notified: RefCell<usize>,
-    unmasked: RefCell<usize>,
-}
-
-impl Doors {
-    fn new(page: &Page) -> Self {
-        let (mapped, bound) = (RefCell::default(), RefCell::default());
-        Self {
-            page: page.clone(),
-            mapped,
-            bound,
-            notified: RefCell::new(0),
-            unmasked: RefCell::new(0),
-        }
-    }
-}
-
-impl Wire for Doors {
-    type Page = Page;
-
-    fn map(&self, _domid: DomId, frame: u64) -> io::Result<Page> {
-        self.mapped.borrow_mut().push(frame);
-        Ok(self.page.clone())
-    }
-    fn bind(&self, _domid: DomId, remote: Port) -> io::Result<Port> {
-        self.bound.borrow_mut().push(remote + 100);
-        Ok(remote + 100)
-    }
-    fn unbind(&self, port: Port) {
-        self.bound.borrow_mut().retain(|bound| *bound != port);
-    }
-    fn notify(&self, _port: Port) {
-        *self.notified.borrow_mut() += 1;
-    }
-    fn unmask(&self, _port: Port) {
-        *self.unmasked.borrow_mut() += 1;
-    }
-}
-
-const PLACE: Place = Place {
-    frame: 7,
-    port: 2,
-    limit: 1 << 20,
-};
+use crate::fake::{Doors, OUT_CONS, OUT_PROD, PLACE, Page, policy_with};
+use crate::ring::SharedPage;
 
 struct Bench {
     dir: tempfile::TempDir,
@@ -112,7 +19,7 @@ impl Bench {
         let page = Page::new();
         let doors = Doors::new(&page);
         let now = Instant::now();
-        let guest = Guest::new(3, "g/1".to_owned(), policy(&dir, overflow), now);
+        let guest = Guest::new(3, "g/1".to_owned(), policy_with(dir.path(), overflow), now);
         Self {
             dir,
             page,
@@ -139,20 +46,6 @@ impl Bench {
     }
 }
 
-fn policy(dir: &tempfile::TempDir, overflow: Overflow) -> Policy {
-    Policy {
-        log_dir: Some(dir.path().to_owned()),
-        style: Style {
-            stamps: false,
-            replace_escape: false,
-            max_size: 0,
-        },
-        overflow,
-        rate: 10_000,
-        burst: 10_000,
-    }
-}
-
 #[test]
 fn what_a_guest_prints_is_logged_and_shown_and_room_given_back() {
     let mut bench = Bench::new(Overflow::Discard);
@@ -169,19 +62,23 @@ fn what_a_guest_prints_is_logged_and_shown_and_room_given_back() {
     assert!(*bench.doors.notified.borrow() >= 2 && *bench.doors.unmasked.borrow() == 2);
 }
 
+fn interest(bench: &Bench) -> Interest {
+    bench.guest.interest().expect("a pty").1
+}
+
 #[test]
 fn what_is_typed_reaches_the_guest_as_far_as_there_is_room() {
     let mut bench = Bench::new(Overflow::Discard);
     bench.connect();
     bench.person().write_all(b"root\r").expect("writes");
-    assert!(matches!(bench.guest.interest(), Some((_, true, _))));
+    assert!(interest(&bench).read);
     bench.guest.read_pty(&bench.doors);
     let mut typed = [0; 5];
     bench.page.read(0, &mut typed);
     assert_eq!((&typed, bench.page.load(3076)), (b"root\r", 5));
     // A guest that does not read: its input is full, and the pty is left alone.
     bench.page.store(3076, 1024);
-    assert!(bench.guest.interest().is_none());
+    assert_eq!(interest(&bench), Interest::default());
 }
 
 #[test]
@@ -192,7 +89,12 @@ fn a_daemon_that_dies_between_log_and_ring_loses_nothing() {
     bench.guest.serve(&bench.doors, bench.now);
     bench.page.print(b"two\n");
     // The next daemon starts on the same page.
-    let mut next = Guest::new(3, "g/1".to_owned(), policy(&bench.dir, Overflow::Discard), bench.now);
+    let mut next = Guest::new(
+        3,
+        "g/1".to_owned(),
+        policy_with(bench.dir.path(), Overflow::Discard),
+        bench.now,
+    );
     next.connect(&bench.doors, PLACE, bench.now).expect("connects");
     assert_eq!(bench.log(), b"one\ntwo\n");
 }
