@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::on_disk::OnDisk;
 use super::stats::figure;
@@ -27,11 +27,30 @@ pub struct DensityArgs {
     /// A hypervisor in the place of ours
     #[arg(long, value_name = "FILE")]
     hv: Option<PathBuf>,
-    /// Leave stock Xen out
+    /// Which system to boot; stock Xen with Debian's tools takes far longer
+    #[arg(long, value_enum, default_value_t = Which::Both)]
+    on: Which,
+    /// Show what the last run on each system came to, and boot none
     #[arg(long)]
-    alone: bool,
+    from_logs: bool,
 }
 
+/// Systems of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Which {
+    /// Stock Xen, too
+    Both,
+    /// Paravane alone
+    Ours,
+    /// Stock Xen alone
+    Peer,
+}
+
+/// Log names and columns' headings: Debian's tools on stock Xen, ours on Paravane.
+const SYSTEMS: [(&str, &str); 2] = [("xl", "stock Xen, xl"), ("xlr", "Paravane, xlr")];
+
+/// Where the table of both is written.
+const PAGE: &str = "docs/benchmarks-density.md";
 const SCRIPT: &str = include_str!("density.sh");
 /// Before the daemons start: terminals for the consoles, and as many open files as they need.
 const BEFORE: &str = "ulimit -n 16384\nmkdir -p /dev/pts && mount -t devpts pts /dev/pts\n";
@@ -131,6 +150,10 @@ impl Outcome {
     }
 }
 
+fn log_name(tool: &str) -> String {
+    format!("bench-density-{tool}")
+}
+
 /// Boots one system and runs the script there.
 fn measure(hv: &Path, tool: &str, count: u32, limit: Duration, over: &Overrides) -> Result<Outcome> {
     let place = OnDisk {
@@ -145,7 +168,7 @@ fn measure(hv: &Path, tool: &str, count: u32, limit: Duration, over: &Overrides)
         mem: 2048 + count * (GUEST_MIB + 1),
         icount: true,
         limit,
-        log: format!("bench-density-{tool}"),
+        log: log_name(tool),
     };
     let log = place.log_file();
     Outcome::parse(&place.run(over)?).with_context(|| format!("{tool}, see {}", log.display()))
@@ -154,7 +177,7 @@ fn measure(hv: &Path, tool: &str, count: u32, limit: Duration, over: &Overrides)
 /// So many guests on ours, as a test: what they cost as a table, and what is promised and does not hold.
 pub fn check(hv: &Path, count: u32, limit: Duration, over: &Overrides) -> Result<(String, Vec<String>)> {
     let outcome = measure(hv, "xlr", count, limit, over)?;
-    Ok((table(&[("Paravane, xlr", &outcome)]), outcome.complaints(count)))
+    Ok((table(&[(SYSTEMS[1].1, &outcome)]), outcome.complaints(count)))
 }
 
 /// Every tenth part of the curve: milliseconds by instructions.
@@ -208,27 +231,57 @@ fn table(columns: &[(&str, &Outcome)]) -> String {
     text
 }
 
+/// The page with the table of both.
+fn page(table: &str) -> String {
+    format!(
+        "# Many guests\n\n\
+         Written by `cargo xtask bench density`: guests of {GUEST_MIB} MiB (`guest-small`), made one after the other in \
+         Linux's Dom0 on\nthe same root disk, by Debian's `xl` on stock Xen and by `xlr` on Paravane, each with its own \
+         daemons. By\ninstructions (`-icount shift=0,sleep=off`): a millisecond is a million of them. A row of the curve is \
+         the median of the\ntenth of the guests that begins there. Promised is that the last ten take at most \
+         {LAST_TO_FIRST} times what the first ten take,\nthat all answer, and that at most {KEPT_MAX} KiB do not come back: \
+         what Dom0 and the hypervisor keep for their next guests.\n\n{table}"
+    )
+}
+
+/// What one system did, in a new run or the last one.
+fn outcome(tool: &str, args: &DensityArgs, over: &Overrides) -> Result<Outcome> {
+    if args.from_logs {
+        let log = workspace::image_dir().join("logs").join(log_name(tool) + ".log");
+        let console = String::from_utf8_lossy(&workspace::read(&log)?).replace('\r', "");
+        return Outcome::parse(&console).with_context(|| format!("{}", log.display()));
+    }
+    let hv = match tool {
+        "xl" => args.xen.clone().map_or_else(xen::find, Ok)?,
+        _ => args
+            .hv
+            .clone()
+            .map_or_else(|| image::up_to_date().map(|image| image.elf32), Ok)?,
+    };
+    note(format!("{} guests by {tool}", args.guests));
+    measure(&hv, tool, args.guests, LIMIT, over)
+}
+
 /// `cargo xtask bench density`.
 pub fn bench(args: &DensityArgs, over: &Overrides) -> Result<ExitCode> {
     std::fs::create_dir_all(workspace::image_dir().join("logs"))?;
-    let hv = args
-        .hv
-        .clone()
-        .map_or_else(|| image::up_to_date().map(|image| image.elf32), Ok)?;
-    note(format!("{} guests on Paravane", args.guests));
-    let ours = measure(&hv, "xlr", args.guests, LIMIT, over)?;
-    let mut columns = vec![("Paravane, xlr", &ours)];
-    let theirs;
-    if !args.alone {
-        let xen = args.xen.clone().map_or_else(xen::find, Ok)?;
-        note(format!("{} guests on stock Xen", args.guests));
-        theirs = measure(&xen, "xl", args.guests, LIMIT, over)?;
-        columns.insert(0, ("stock Xen, xl", &theirs));
-    }
+    let wanted = SYSTEMS.into_iter().filter(|(tool, _)| match args.on {
+        Which::Both => true,
+        Which::Ours => *tool == "xlr",
+        Which::Peer => *tool == "xl",
+    });
+    let outcomes = wanted
+        .map(|(tool, heading)| Ok((heading, outcome(tool, args, over)?)))
+        .collect::<Result<Vec<(&str, Outcome)>>>()?;
+    let columns: Vec<(&str, &Outcome)> = outcomes.iter().map(|(heading, outcome)| (*heading, outcome)).collect();
     let text = table(&columns);
     println!("{text}");
-    workspace::write(&workspace::image_dir().join("bench-density.md"), text.as_bytes())?;
-    let complaints = ours.complaints(args.guests);
+    if args.on == Which::Both {
+        workspace::write(&workspace::root().join(PAGE), page(&text).as_bytes())?;
+        note(format!("written to {PAGE}"));
+    }
+    let ours = outcomes.iter().filter(|(heading, _)| *heading == SYSTEMS[1].1);
+    let complaints: Vec<String> = ours.flat_map(|(_, ours)| ours.complaints(args.guests)).collect();
     if complaints.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
