@@ -37,6 +37,7 @@ if [ -e /paravane/script ]; then
         mkdir /mnt/run/tools
         for tool in xlr xenstored xenconsoled xenstore blkd; do [ ! -x /bin/$tool ] || cp /bin/$tool /mnt/run/tools; done
         cp /var/lib/paravane/demo/* /mnt/run
+        [ ! -d /var/cache/paravane ] || cp -r /var/cache/paravane /mnt/var/cache
     fi
     umount /dev/pts
     for folder in dev proc sys; do mount --move /$folder /mnt/$folder; done

@@ -44,7 +44,7 @@ pub fn run(name: &str, long: bool, hv: Option<&Path>, over: &Overrides) -> Resul
     setup::qemu(over)?;
     kernel::find(over)?;
     if waiting.iter().any(|case| {
-        ["guest", "conform", "parity"]
+        ["guest", "conform", "parity", "migration", "sides", "virsh"]
             .iter()
             .any(|word| case.name.starts_with(word))
     }) {

@@ -188,14 +188,24 @@ pub fn shares(room: &mut Room<'_>) -> Result<()> {
 
 /// Guests that are routed and behind NAT: Debian's disk has what translates addresses.
 pub fn nat(room: &mut Room<'_>) -> Result<()> {
-    room.args.icount = true;
     play_on_debian(room, &[(NAT, "")])
 }
 
-/// A guest's life by Debian's libvirt.
+/// A guest's life by Debian's libvirt. It gives a guest no more vcpus than the machine has CPUs.
 pub fn virsh(room: &mut Room<'_>) -> Result<()> {
+    by_libvirt(room, "short")
+}
+
+/// All of it.
+pub fn virsh_long(room: &mut Room<'_>) -> Result<()> {
+    by_libvirt(room, "whole")
+}
+
+fn by_libvirt(room: &mut Room<'_>, form: &str) -> Result<()> {
+    // Counted instructions take one thread of QEMU's, however many CPUs it plays.
+    room.args.smp = 2;
     room.files.push(LIBVIRT.into());
-    play_on_debian(room, &[(VIRSH, "")])
+    play_on_debian(room, &[(VIRSH, form)])
 }
 
 /// The same with stock Xen below.
@@ -203,15 +213,20 @@ pub fn virsh_peer(room: &mut Room<'_>) -> Result<()> {
     room.args.hv = Some(setup::xen::find()?);
     // On an AMD CPU stock Xen hides SYSENTER from Dom0, and libvirt knows no CPU model without.
     room.args.cpu += ",vendor=GenuineIntel";
-    virsh(room)
+    virsh_long(room)
 }
 
-/// Debian's toolstack and ours over Debian's store daemon, first with Debian's console daemon, then with ours.
+/// Debian's toolstack and ours over our store daemon, first with our console daemon, then with Debian's.
 pub fn sides(room: &mut Room<'_>) -> Result<()> {
+    play_on_debian(room, &[(SIDES, "ours ours debian short")])
+}
+
+/// Both over Debian's store daemon, the console daemons in the other order.
+pub fn sides_debian(room: &mut Room<'_>) -> Result<()> {
     play_on_debian(room, &[(SIDES, "debian debian ours")])
 }
 
-/// Both over our store daemon, the console daemons in the other order.
+/// Both over our store daemon, all of it.
 pub fn sides_ours(room: &mut Room<'_>) -> Result<()> {
     play_on_debian(room, &[(SIDES, "ours ours debian")])
 }

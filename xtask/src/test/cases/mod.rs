@@ -1,6 +1,7 @@
 //! The boot tests by name.
 
 mod bad_input;
+mod case;
 mod devices;
 pub mod guests;
 mod kernels;
@@ -11,43 +12,8 @@ mod parity;
 mod rust_guests;
 mod sizes;
 
-use anyhow::Result;
-
-use super::room::Room;
-
-/// A boot test.
-pub struct Case {
-    /// Its name, on the command line and in docs/specification.md.
-    pub name: &'static str,
-    /// What it shows.
-    pub about: &'static str,
-    /// CPUs of its machine.
-    pub cpus: u32,
-    /// Seconds that it takes on two quiet cores; ten times that is a hang.
-    pub normal: u64,
-    /// Only with `--long`.
-    pub long: bool,
-    /// The test.
-    pub run: Run,
-}
-
-type Run = fn(&mut Room<'_>) -> Result<()>;
-
-const fn case(name: &'static str, cpus: u32, normal: u64, about: &'static str, run: Run) -> Case {
-    Case {
-        name,
-        about,
-        cpus,
-        normal,
-        long: false,
-        run,
-    }
-}
-
-const fn long(mut case: Case) -> Case {
-    case.long = true;
-    case
-}
+pub use case::Case;
+use case::{case, long};
 
 /// All of them.
 pub const ALL: &[Case] = &[
@@ -471,30 +437,44 @@ pub const ALL: &[Case] = &[
     long(case(
         "sides",
         1,
-        150,
-        "xl and xlr manage each other's guests over Debian's xenstored, under either console daemon",
+        120,
+        "xl and xlr manage each other's guests over our xenstored, under either console daemon",
         guests::sides,
     )),
     long(case(
         "sides-ours",
         1,
-        150,
-        "the same over our xenstored",
+        200,
+        "the same, and the guests reboot",
         guests::sides_ours,
+    )),
+    long(case(
+        "sides-debian",
+        1,
+        200,
+        "the same over Debian's xenstored",
+        guests::sides_debian,
     )),
     long(case(
         "sides-peer",
         1,
-        150,
+        200,
         "the same over our xenstored with stock Xen below",
         guests::sides_peer,
     )),
     long(case(
         "virsh",
-        2,
-        150,
+        1,
+        120,
         "a guest's life by Debian's libvirt",
         guests::virsh,
+    )),
+    long(case(
+        "virsh-long",
+        1,
+        200,
+        "the same, and the guest's console, its reboot and its shutdown",
+        guests::virsh_long,
     )),
     long(case(
         "virsh-migrate",
