@@ -31,6 +31,7 @@ pub mod restore;
 pub mod save;
 pub mod sched;
 pub mod shutdown;
+pub mod start;
 pub mod supervise;
 pub mod sysrq;
 pub mod top;
