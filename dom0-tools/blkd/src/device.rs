@@ -91,8 +91,8 @@ impl Device {
             let frontend = store.read_optional(&self.watched()).unwrap_or_default();
             let online = store.read_optional(&format!("{}/online", self.backend))?;
             let action = decide(&Situation {
-                backend: State::parse(state.as_deref()),
-                frontend: State::parse(frontend.as_deref()),
+                backend: State::from_node(state.as_deref()),
+                frontend: State::from_node(frontend.as_deref()),
                 is_open: self.image.is_some(),
                 is_running: !self.queues.is_empty(),
                 is_online: online.as_deref() == Some("1"),
@@ -118,7 +118,7 @@ impl Device {
     }
 
     fn announce(&self, store: &mut Client, state: State) -> Result<()> {
-        Ok(store.write(&format!("{}/state", self.backend), state.text())?)
+        Ok(store.write(&format!("{}/state", self.backend), state.to_string())?)
     }
 
     fn write_all(&self, store: &mut Client, nodes: &[(&str, String)], state: State) -> Result<()> {
@@ -130,7 +130,7 @@ impl Device {
             for (name, value) in nodes {
                 store.write(&format!("{}/{name}", self.backend), value)?;
             }
-            store.write(&format!("{}/state", self.backend), state.text())
+            store.write(&format!("{}/state", self.backend), state.to_string())
         })?;
         Ok(())
     }

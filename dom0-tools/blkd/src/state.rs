@@ -1,51 +1,6 @@
-//! The states that both ends of a device announce (`public/io/xenbus.h`), and what a backend does about them.
+//! What a backend does about the states that both ends of a device announce.
 
-/// `XenbusState`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum State {
-    /// No such node, or no number that means something.
-    Unknown,
-    /// This end has just appeared.
-    Initialising,
-    /// The backend waits for the frontend's ring.
-    InitWait,
-    /// The frontend has a ring.
-    Initialised,
-    /// In use.
-    Connected,
-    /// This end lets go.
-    Closing,
-    /// This end has let go.
-    Closed,
-}
-
-impl State {
-    /// From a node's value.
-    pub(crate) fn parse(text: Option<&str>) -> Self {
-        match text.map(str::trim) {
-            Some("1") => Self::Initialising,
-            Some("2") => Self::InitWait,
-            Some("3") => Self::Initialised,
-            Some("4") => Self::Connected,
-            Some("5") => Self::Closing,
-            Some("6") => Self::Closed,
-            _ => Self::Unknown,
-        }
-    }
-
-    /// As a node's value.
-    pub(crate) fn text(self) -> &'static str {
-        match self {
-            Self::Unknown => "0",
-            Self::Initialising => "1",
-            Self::InitWait => "2",
-            Self::Initialised => "3",
-            Self::Connected => "4",
-            Self::Closing => "5",
-            Self::Closed => "6",
-        }
-    }
-}
+pub(crate) use xen_abi::XenbusState as State;
 
 /// What is to be done with a device.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -81,7 +36,9 @@ pub(crate) struct Situation {
 
 /// Decides what to do next; [`Action::Wait`] where the situation is as it should be.
 pub(crate) fn decide(now: &Situation) -> Action {
-    use State::{Closed, Closing, Connected, InitWait, Initialised, Initialising, Unknown};
+    use State::{
+        Closed, Closing, Connected, InitWait, Initialised, Initialising, Reconfigured, Reconfiguring, Unknown,
+    };
     let release = |state| {
         if now.is_running || now.backend != state {
             Action::Release(state)
@@ -99,14 +56,15 @@ pub(crate) fn decide(now: &Situation) -> Action {
         }
         (Closing, Closed) => release(Closed),
         (Closing, _) => release(Closing),
-        (Unknown, _) if now.is_running || !now.is_online => release(Closed),
-        (Unknown, _) => Action::Wait,
+        (Unknown | Reconfiguring | Reconfigured, _) if now.is_running || !now.is_online => release(Closed),
+        // Only PCI devices are ever reconfigured.
+        (Unknown | Reconfiguring | Reconfigured, _) => Action::Wait,
         // Whoever detaches a device writes Closing here; the frontend answers by closing.
         (_, Closing) => Action::Wait,
         (Initialising | InitWait, Closed) if !now.is_online => Action::Wait,
         (Initialising | InitWait, InitWait) if now.is_open && !now.is_running => Action::Wait,
         (Initialising | InitWait, _) => Action::Prepare,
-        (Initialised | Connected, Closed | Unknown) => Action::Wait,
+        (Initialised | Connected, Closed | Unknown | Reconfiguring | Reconfigured) => Action::Wait,
         (Initialised | Connected, Connected) if now.is_running => Action::Wait,
         (Initialised | Connected, Connected) => Action::Adopt,
         (Initialised | Connected, Initialising) => Action::Prepare,
@@ -117,10 +75,8 @@ pub(crate) fn decide(now: &Situation) -> Action {
 
 #[cfg(test)]
 mod tests {
-    use super::State::{Closed, Closing, Connected, InitWait, Initialised, Initialising, Unknown};
+    use super::State::{Closed, Closing, Connected, InitWait, Initialised, Initialising};
     use super::*;
-
-    const ALL: [State; 7] = [Unknown, Initialising, InitWait, Initialised, Connected, Closing, Closed];
 
     fn perform(now: &mut Situation, action: Action) {
         match action {
@@ -199,8 +155,8 @@ mod tests {
     #[test]
     fn every_situation_settles_and_the_dead_hold_nothing() {
         let flags = [false, true];
-        for backend in ALL {
-            for frontend in ALL {
+        for backend in State::ALL {
+            for frontend in State::ALL {
                 for is_open in flags {
                     for is_running in flags {
                         for is_online in flags {
@@ -222,14 +178,5 @@ mod tests {
                 }
             }
         }
-    }
-
-    #[test]
-    fn states_are_written_as_they_are_read() {
-        for state in ALL {
-            assert_eq!(State::parse(Some(state.text())), state);
-        }
-        assert_eq!(State::parse(Some("999")), Unknown);
-        assert_eq!(State::parse(None), Unknown);
     }
 }

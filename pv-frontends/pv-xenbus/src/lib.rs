@@ -68,11 +68,10 @@ mod error;
 pub mod fake;
 pub mod frontend;
 mod ring_store;
-mod state;
 mod store;
 
 pub use error::Error;
 pub use ring_store::{RingStore, Ticket};
-pub use state::State;
 pub use store::{Nodes, Store, Transaction, WatchId};
+pub use xen_abi::XenbusState as State;
 pub use xenstore_proto::{Access, Error as StoreError, Kind, Permission};

@@ -214,14 +214,3 @@ fn every_announced_state_of_a_peer_leads_to_rest() {
         }
     }
 }
-
-#[test]
-fn states_are_read_as_they_are_written() {
-    for state in State::ALL {
-        assert_eq!(State::from_node(Some(&state.to_string())), state);
-    }
-    for text in ["", "-1", "9", "99999999999999999999", "connected", "4 4"] {
-        assert_eq!(State::from_node(Some(text)), Unknown, "{text}");
-    }
-    assert_eq!(State::from_node(None), Unknown);
-}

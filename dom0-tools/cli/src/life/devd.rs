@@ -10,12 +10,13 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use privcmd::{LoopControl, LoopOptions};
+use xen_abi::XenbusState as State;
 use xenctrl::DomId;
 use xenstore_client::{Client, Store};
 use xl_config::{Vif, VifMode};
 
 use super::DEVICE_TIME;
-use super::devices::backend::{State, state};
+use super::devices::backend::state;
 use super::devices::presence::Presence;
 use super::devices::{Class, Device, hotplug, network, vif};
 use crate::{failure, message};

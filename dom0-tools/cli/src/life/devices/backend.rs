@@ -3,52 +3,15 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use xen_abi::XenbusState as State;
 use xenstore_client::{Client, Store};
 
 use super::Device;
 
-/// States of either end of a device (`enum xenbus_state`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(u8)]
-#[allow(missing_docs)]
-pub enum State {
-    Unknown = 0,
-    Initialising = 1,
-    InitWait = 2,
-    Initialised = 3,
-    Connected = 4,
-    Closing = 5,
-    Closed = 6,
-    Reconfiguring = 7,
-    Reconfigured = 8,
-}
-
-impl State {
-    /// From a `state` node.
-    pub fn parse(text: &str) -> Self {
-        const ALL: [State; 9] = [
-            State::Unknown,
-            State::Initialising,
-            State::InitWait,
-            State::Initialised,
-            State::Connected,
-            State::Closing,
-            State::Closed,
-            State::Reconfiguring,
-            State::Reconfigured,
-        ];
-        text.trim()
-            .parse::<usize>()
-            .ok()
-            .and_then(|number| ALL.get(number).copied())
-            .unwrap_or(State::Unknown)
-    }
-}
-
 /// The state of a device's backend.
 pub fn state(store: &mut impl Store, device: &Device) -> Result<State> {
     let text = store.read_optional(&format!("{}/state", device.backend()))?;
-    Ok(text.map_or(State::Unknown, |text| State::parse(&text)))
+    Ok(State::from_node(text.as_deref()))
 }
 
 /// Whether nothing stands where `device` would.

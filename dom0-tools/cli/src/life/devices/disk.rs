@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use privcmd::{LoopControl, LoopOptions};
+use xen_abi::XenbusState;
 use xenctrl::DomId;
 use xenstore_client::{Client, Store};
 use xl_config::{BackendType, Disk, DiskFormat};
@@ -148,10 +149,10 @@ impl PreparedDisk {
                 let end = Instant::now() + time;
                 let opened = presence.wait(end, |presence| {
                     presence.has_opened(&self.device)
-                        || !matches!(backend::state(store, &self.device), Ok(backend::State::InitWait))
+                        || !matches!(backend::state(store, &self.device), Ok(XenbusState::InitWait))
                 });
                 match backend::state(store, &self.device)? {
-                    backend::State::Closing | backend::State::Closed => {
+                    XenbusState::Closing | XenbusState::Closed => {
                         bail!("{}", backend::refusal(store, &self.device)?)
                     }
                     _ if opened => Ok(()),

@@ -3,11 +3,12 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
+use xen_abi::XenbusState as State;
 use xenctrl::DomId;
 use xenstore_client::{Client, Store};
 use xl_config::Vif;
 
-use super::backend::{State, state, wait_for};
+use super::backend::{state, wait_for};
 use super::presence::Presence;
 use super::{Class, Device, hotplug, network, vif};
 use crate::life::layout::domain_path;
@@ -74,7 +75,7 @@ pub fn detach(store: &mut Client, device: &Device, time: Duration) -> Result<()>
         store.write(&format!("{path}/online"), "0")?;
         match store
             .read_optional(&format!("{path}/state"))?
-            .map(|text| State::parse(&text))
+            .map(|text| State::from_node(Some(&text)))
         {
             Some(State::Closed) | None => Ok(()),
             Some(_) => store.write(&format!("{path}/state"), "5"),
