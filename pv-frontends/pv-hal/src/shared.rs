@@ -1,10 +1,12 @@
-//! Pages that are granted as a whole.
+//! Pages that are granted to one peer.
 use crate::{Access, DomId, Error, GrantRef, Hal, Memory, PAGE_WORDS};
 use alloc::vec::Vec;
 use core::fmt;
 use core::sync::atomic::AtomicU32;
 
-/// Pages of this domain, every one granted to one peer, as rings and persistent buffers are; dropping it ends access.
+/// Pages of this domain that one peer has grants of, as rings and persistent buffers are: all of them
+/// ([`new`](SharedPages::new)), or the first so many ([`private`](SharedPages::private) and
+/// [`share`](SharedPages::share)). Dropping them ends access.
 pub struct SharedPages<H: Hal> {
     hal: H,
     pages: H::Pages,
@@ -17,18 +19,34 @@ impl<H: Hal> SharedPages<H> {
     /// # Errors
     /// As [`Hal::allocate`] and [`Hal::grant`]; nothing stays granted then.
     pub fn new(hal: &H, peer: DomId, count: usize, access: Access) -> Result<Self, Error> {
-        let pages = hal.allocate(count)?;
+        let mut pages = Self::private(hal, count)?;
         // Grants that were made before one fails are taken back when this is dropped.
-        let mut shared = Self {
+        pages.share(peer, count, access)?;
+        Ok(pages)
+    }
+
+    /// Takes fresh pages and grants none.
+    ///
+    /// # Errors
+    /// As [`Hal::allocate`].
+    pub fn private(hal: &H, count: usize) -> Result<Self, Error> {
+        Ok(Self {
             hal: hal.clone(),
-            pages,
-            grants: Vec::with_capacity(count),
-        };
-        for index in 0..count {
-            let grant = hal.grant(&shared.pages, index, peer, access)?;
-            shared.grants.push(grant);
+            pages: hal.allocate(count)?,
+            grants: Vec::new(),
+        })
+    }
+
+    /// Grants the first `count` pages, or those of them that are not granted yet, always to the same peer.
+    ///
+    /// # Errors
+    /// As [`Hal::grant`]; what was granted before one fails stays so.
+    pub fn share(&mut self, peer: DomId, count: usize, access: Access) -> Result<(), Error> {
+        while self.grants.len() < count {
+            let grant = self.hal.grant(&self.pages, self.grants.len(), peer, access)?;
+            self.grants.push(grant);
         }
-        Ok(shared)
+        Ok(())
     }
 
     /// The grants, one a page, in order.
@@ -46,7 +64,9 @@ impl<H: Hal> SharedPages<H> {
         self.take_back()
     }
 
-    fn take_back(&mut self) -> bool {
+    /// Ends access to all pages, which stay; otherwise as [`end_access`](SharedPages::end_access). Pages that the peer
+    /// still has mapped must not be granted again.
+    pub fn take_back(&mut self) -> bool {
         let mut is_over = true;
         for grant in self.grants.drain(..) {
             is_over &= self.hal.end_access(grant);

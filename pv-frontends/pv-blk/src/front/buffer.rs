@@ -1,10 +1,9 @@
 //! Memory that requests move.
 
-use alloc::vec::Vec;
 use core::fmt;
-use core::sync::atomic::AtomicU32;
+use core::ops::Deref;
 
-use pv_hal::{Access, DomId, Error, GrantRef, Hal, Memory, PAGE_SIZE, PAGE_WORDS};
+use pv_hal::{Access, DomId, Error, GrantRef, Hal, Memory, PAGE_SIZE, SharedPages};
 
 /// Whole pages to read into or to write from. A buffer is handed over with its request and comes back with the
 /// completion; used again and again it keeps its grants, and the backend its mappings (persistent grants).
@@ -13,8 +12,7 @@ use pv_hal::{Access, DomId, Error, GrantRef, Hal, Memory, PAGE_SIZE, PAGE_WORDS}
 /// [`Memory::write`], look at it by [`Memory::read`].
 pub struct Buffer<H: Hal> {
     hal: H,
-    pages: H::Pages,
-    grants: Vec<GrantRef>,
+    pages: SharedPages<H>,
     /// The connection that the grants were made for.
     connection: u64,
     /// A backend that has no grant any more may still have pages mapped.
@@ -29,8 +27,7 @@ impl<H: Hal> Buffer<H> {
     pub fn new(hal: &H, bytes: usize) -> Result<Self, Error> {
         Ok(Self {
             hal: hal.clone(),
-            pages: hal.allocate(bytes.div_ceil(PAGE_SIZE).max(1))?,
-            grants: Vec::new(),
+            pages: SharedPages::private(hal, bytes.div_ceil(PAGE_SIZE).max(1))?,
             connection: 0,
             is_held: false,
         })
@@ -38,7 +35,7 @@ impl<H: Hal> Buffer<H> {
 
     /// The grants of the first `count` pages.
     pub(super) fn grants(&self, count: usize) -> &[GrantRef] {
-        &self.grants[..count]
+        &self.pages.grants()[..count]
     }
 
     /// Lets `peer` reach the first `count` pages at least.
@@ -47,19 +44,12 @@ impl<H: Hal> Buffer<H> {
             self.isolate()?;
             self.connection = connection;
         }
-        while self.grants.len() < count {
-            let grant = self.hal.grant(&self.pages, self.grants.len(), peer, access)?;
-            self.grants.push(grant);
-        }
-        Ok(())
+        self.pages.share(peer, count, access)
     }
 
     /// Ends access to all pages; false where the backend still has one of them mapped.
     pub(super) fn take_back(&mut self) -> bool {
-        let mut is_over = true;
-        for grant in self.grants.drain(..) {
-            is_over &= self.hal.end_access(grant);
-        }
+        let is_over = self.pages.take_back();
         self.is_held |= !is_over;
         is_over
     }
@@ -71,7 +61,7 @@ impl<H: Hal> Buffer<H> {
         if !self.is_held {
             return Ok(());
         }
-        let fresh = self.hal.allocate(self.pages.page_count())?;
+        let fresh = SharedPages::private(&self.hal, self.pages.page_count())?;
         let mut bytes = [0; 512];
         for at in (0..self.pages.byte_count()).step_by(bytes.len()) {
             self.pages.read(at, &mut bytes);
@@ -83,40 +73,18 @@ impl<H: Hal> Buffer<H> {
     }
 }
 
-impl<H: Hal> Memory for Buffer<H> {
-    fn page_count(&self) -> usize {
-        self.pages.page_count()
-    }
+impl<H: Hal> Deref for Buffer<H> {
+    type Target = H::Pages;
 
-    fn page(&self, index: usize) -> &[AtomicU32; PAGE_WORDS] {
-        self.pages.page(index)
-    }
-
-    fn read(&self, offset: usize, into: &mut [u8]) {
-        self.pages.read(offset, into);
-    }
-
-    fn write(&self, offset: usize, from: &[u8]) {
-        self.pages.write(offset, from);
-    }
-
-    fn fill(&self, offset: usize, length: usize, value: u8) {
-        self.pages.fill(offset, length, value);
-    }
-}
-
-impl<H: Hal> Drop for Buffer<H> {
-    fn drop(&mut self) {
-        self.take_back();
+    fn deref(&self) -> &H::Pages {
+        self.pages.pages()
     }
 }
 
 impl<H: Hal> fmt::Debug for Buffer<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let pages = self.pages.page_count();
         f.debug_struct("Buffer")
-            .field("pages", &pages)
-            .field("grants", &self.grants)
+            .field("pages", &self.pages)
             .finish_non_exhaustive()
     }
 }
