@@ -65,6 +65,7 @@ mod meta;
 mod outgoing;
 #[cfg(feature = "smoltcp")]
 pub mod phy;
+mod queues;
 pub mod rx_chain;
 pub mod segment;
 pub mod tx_chain;

@@ -55,11 +55,29 @@ impl Device {
     /// that takes a word back before it was heard.
     fn begin<H: Hal, S: Store>(&self, bench: &Bench<H, S>) -> Outcome {
         if !matches!(self.backend_state(bench)?, State::InitWait | State::Closed) {
-            self.announce(bench, State::Closing)?;
-            self.wait_for(bench, &[State::Closing, State::Closed])?;
-            self.announce(bench, State::Closed)?;
-            self.wait_for(bench, &[State::Closed])?;
+            self.close(bench, &[State::Closing, State::Closed])?;
         }
+        self.open(bench)
+    }
+
+    /// Announces the frontend's way to Closed, and has the backend follow.
+    fn close<H: Hal, S: Store>(&self, bench: &Bench<H, S>, steps: &[State]) -> Outcome {
+        for &state in steps {
+            self.announce(bench, state)?;
+            self.wait_for(
+                bench,
+                if state == State::Closed {
+                    &[State::Closed]
+                } else {
+                    &[State::Closing, State::Closed]
+                },
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Has a backend that waits or has closed wait for a ring.
+    fn open<H: Hal, S: Store>(&self, bench: &Bench<H, S>) -> Outcome {
         self.announce(bench, State::Initialising)?;
         self.wait_for(bench, &[State::InitWait])
     }
@@ -100,32 +118,25 @@ pub(super) fn backend_waits<H: Hal, S: Store>(bench: &Bench<H, S>) -> Outcome {
     Ok(())
 }
 
-pub(super) fn closes_and_returns<H: Hal, S: Store>(bench: &Bench<H, S>) -> Outcome {
+/// Closes every device so many times, each time in `steps`, and opens it again.
+fn close_and_return<H: Hal, S: Store>(bench: &Bench<H, S>, times: usize, steps: &[State]) -> Outcome {
     for device in Device::all(bench)? {
-        for _ in 0..3 {
+        for _ in 0..times {
             device.begin(bench)?;
-            device.announce(bench, State::Closing)?;
-            device.wait_for(bench, &[State::Closing, State::Closed])?;
-            device.announce(bench, State::Closed)?;
-            device.wait_for(bench, &[State::Closed])?;
+            device.close(bench, steps)?;
         }
-        device.announce(bench, State::Initialising)?;
-        device.wait_for(bench, &[State::InitWait])?;
+        device.open(bench)?;
         bench.expect(device.backend_state(bench)? == State::InitWait, "it waits no more")?;
     }
     Ok(())
 }
 
+pub(super) fn closes_and_returns<H: Hal, S: Store>(bench: &Bench<H, S>) -> Outcome {
+    close_and_return(bench, 3, &[State::Closing, State::Closed])
+}
+
 pub(super) fn closes_at_once<H: Hal, S: Store>(bench: &Bench<H, S>) -> Outcome {
-    for device in Device::all(bench)? {
-        device.begin(bench)?;
-        device.announce(bench, State::Closed)?;
-        device.wait_for(bench, &[State::Closed])?;
-        device.announce(bench, State::Initialising)?;
-        device.wait_for(bench, &[State::InitWait])?;
-        bench.expect(device.backend_state(bench)? == State::InitWait, "it waits no more")?;
-    }
-    Ok(())
+    close_and_return(bench, 1, &[State::Closed])
 }
 
 pub(super) fn undefined_state<H: Hal, S: Store>(bench: &Bench<H, S>) -> Outcome {

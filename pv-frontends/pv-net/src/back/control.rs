@@ -5,8 +5,8 @@ use pv_hal::{Access, Channel, DomId, GrantRef, Hal, Port};
 use pv_ring::Back;
 use xen_abi::{XEN_NETIF_CTRL_STATUS_NOT_SUPPORTED, xen_netif_ctrl_request, xen_netif_ctrl_response};
 
-use super::transmit::Trouble;
 use crate::Error;
+use crate::queues::Trouble;
 
 pub(crate) struct Control<H: Hal> {
     ring: Back<H::Mapping, xen_netif_ctrl_request, xen_netif_ctrl_response>,

@@ -23,9 +23,8 @@ pub use config::Config;
 use control::Control;
 use queue::{Place, Queue};
 
-use crate::flow::choose_queue;
 use crate::interface::{Interface, Received, SendError, Statistics, Status};
-use crate::outgoing::Outgoing;
+use crate::queues::Queues;
 use crate::{Error, Features, Mac, Meta, parse_mac};
 
 /// A backend. Dropping it unmaps the guest's rings and closes the event channels.
@@ -33,20 +32,14 @@ pub struct Back<H: Hal, S: Store> {
     hal: H,
     xenbus: Backend<S>,
     config: Config,
-    queues: Vec<Queue<H>>,
+    queues: Queues<Queue<H>>,
     control: Option<Control<H>>,
     is_closed: bool,
-    /// What the frontend takes.
-    peer: Features,
     mac: Mac,
     /// The store has changed and nobody has looked yet.
     has_news: bool,
     /// Why the frontend must be given up: its mistake.
     trouble: Option<&'static str>,
-    /// Queue to receive from first.
-    turn: usize,
-    outgoing: Outgoing,
-    statistics: Statistics,
 }
 
 impl<H: Hal, S: Store> Back<H, S> {
@@ -65,16 +58,12 @@ impl<H: Hal, S: Store> Back<H, S> {
             hal: hal.clone(),
             xenbus,
             config: config.bounded(),
-            queues: Vec::new(),
+            queues: Queues::new(),
             control: None,
             is_closed: false,
-            peer: Features::NONE,
             mac,
             has_news: true,
             trouble: None,
-            turn: 0,
-            outgoing: Outgoing::default(),
-            statistics: Statistics::default(),
         })
     }
 
@@ -85,7 +74,7 @@ impl<H: Hal, S: Store> Back<H, S> {
 
     /// Queues that the guest uses; 0 while it is not connected.
     pub fn queue_count(&self) -> usize {
-        self.queues.len()
+        self.queues.list.len()
     }
 
     fn offer(&mut self) -> Result<(), Error> {
@@ -111,7 +100,7 @@ impl<H: Hal, S: Store> Back<H, S> {
         if !flag("request-rx-copy")? {
             return Err(Error::Peer("the frontend does not ask for packets to be copied"));
         }
-        self.peer = Features::read(flag)?;
+        self.queues.peer = Features::read(flag)?;
         let count = xenbus.frontend_value("multi-queue-num-queues")?.unwrap_or(1);
         if !(1..=self.config.queues).contains(&count) {
             return Err(Error::Peer(
@@ -136,7 +125,7 @@ impl<H: Hal, S: Store> Back<H, S> {
             _ => None,
         };
         self.xenbus.connect(&[])?;
-        (self.queues, self.control) = (queues, control);
+        (self.queues.list, self.control) = (queues, control);
         Ok(())
     }
 
@@ -159,11 +148,7 @@ impl<H: Hal, S: Store> Back<H, S> {
     /// Lets go of the guest's rings and ports.
     fn release(&mut self) {
         self.control = None;
-        for queue in self.queues.drain(..) {
-            self.statistics.send_errors += queue.receive.errors;
-            self.statistics.dropped += queue.transmit.dropped;
-            self.statistics.notifications += queue.channels.sent();
-        }
+        self.queues.release();
     }
 
     fn follow(&mut self) -> Result<(), Error> {
@@ -200,7 +185,7 @@ impl<H: Hal, S: Store> Back<H, S> {
     }
 
     fn is_up(&self) -> bool {
-        !self.queues.is_empty() && self.trouble.is_none()
+        !self.queues.list.is_empty() && self.trouble.is_none()
     }
 }
 
@@ -225,70 +210,46 @@ impl<H: Hal, S: Store> Interface for Back<H, S> {
         if !self.is_up() {
             return Err(SendError::Down);
         }
-        let queue = choose_queue(frame, self.queues.len());
-        let queue = &mut self.queues[queue];
-        let result = self
-            .outgoing
-            .send(&self.peer, frame, meta, |frame, meta| queue.try_send(frame, meta));
-        match result {
-            Ok(()) => self.statistics.sent += 1,
-            Err(SendError::Down) => self.give_up("the frontend broke its receive ring"),
-            Err(_) => {}
+        let result = self.queues.try_send(frame, meta);
+        if result == Err(SendError::Down) {
+            self.give_up("the frontend broke its receive ring");
         }
         result
     }
 
     fn has_room(&mut self, len: usize) -> bool {
-        self.is_up() && self.queues.iter_mut().all(|queue| queue.receive.has_room(len))
+        self.is_up() && self.queues.has_room(len)
     }
 
     fn flush(&mut self) {
-        self.queues.iter_mut().for_each(Queue::flush);
+        self.queues.flush();
     }
 
     fn try_receive(&mut self, into: &mut [u8]) -> Option<Received> {
         if !self.is_up() {
             return None;
         }
-        for _ in 0..self.queues.len() {
-            let turn = self.turn % self.queues.len();
-            match self.queues[turn].try_receive(into) {
-                Ok(None) => self.turn = turn + 1,
-                Ok(received) => {
-                    self.statistics.received += 1;
-                    return received;
-                }
-                Err(_) => {
-                    self.give_up("the frontend broke its transmit ring");
-                    return None;
-                }
-            }
-        }
-        None
+        let Ok(received) = self.queues.try_receive(into) else {
+            self.give_up("the frontend broke its transmit ring");
+            return None;
+        };
+        received
     }
 
     fn arm(&mut self, wants_room: bool) -> bool {
         self.has_news |= self.xenbus.has_news();
-        let mut has_work = self.has_news || self.trouble.is_some();
-        let mut is_broken = false;
-        let control = self.control.iter_mut().map(Control::serve);
-        let queues = self.queues.iter_mut().map(|queue| queue.arm(wants_room));
-        for result in control.chain(queues) {
-            match result {
-                Ok(work) => has_work |= work,
-                Err(_) => is_broken = true,
-            }
-        }
-        if is_broken && self.is_up() {
+        let has_news = self.has_news || self.trouble.is_some();
+        let control = self.control.as_mut().map_or(Ok(false), Control::serve);
+        let queues = self.queues.arm(wants_room);
+        if (control.is_err() || queues.is_err()) && self.is_up() {
             self.give_up("the frontend broke a ring");
         }
-        has_work || is_broken
+        has_news | control.unwrap_or(true) | queues.unwrap_or(true)
     }
 
     fn ports(&self) -> Vec<Port> {
         let control = self.control.iter().map(Control::port);
-        let queues = self.queues.iter().flat_map(|queue| queue.channels.ports());
-        queues.chain(control).chain(self.xenbus.port()).collect()
+        self.queues.ports().chain(control).chain(self.xenbus.port()).collect()
     }
 
     fn wait(&mut self, wants_room: bool, deadline: Option<Duration>) {
@@ -303,7 +264,7 @@ impl<H: Hal, S: Store> Interface for Back<H, S> {
     }
 
     fn peer_features(&self) -> Features {
-        self.peer
+        self.queues.peer
     }
 
     fn mac(&self) -> Mac {
@@ -315,12 +276,6 @@ impl<H: Hal, S: Store> Interface for Back<H, S> {
     }
 
     fn statistics(&self) -> Statistics {
-        let mut sum = self.statistics;
-        for queue in &self.queues {
-            sum.send_errors += queue.receive.errors;
-            sum.dropped += queue.transmit.dropped;
-            sum.notifications += queue.channels.sent();
-        }
-        sum
+        self.queues.statistics()
     }
 }

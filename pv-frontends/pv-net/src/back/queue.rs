@@ -3,9 +3,10 @@
 use pv_hal::{Access, Channel, DomId, GrantRef, Hal, Port};
 
 use super::receive::Receive;
-use super::transmit::{Transmit, Trouble};
+use super::transmit::Transmit;
 use crate::channels::Channels;
-use crate::{Error, Meta, Received, SendError};
+use crate::queues::{self, Trouble};
+use crate::{Error, Meta, Received, SendError, Statistics};
 
 /// What a frontend says of one queue.
 #[derive(Clone, Copy, Debug)]
@@ -19,9 +20,9 @@ pub(crate) struct Place {
 
 pub(crate) struct Queue<H: Hal> {
     hal: H,
-    pub(crate) transmit: Transmit<H>,
-    pub(crate) receive: Receive<H>,
-    pub(crate) channels: Channels<H>,
+    transmit: Transmit<H>,
+    receive: Receive<H>,
+    channels: Channels<H>,
 }
 
 impl<H: Hal> Queue<H> {
@@ -35,27 +36,47 @@ impl<H: Hal> Queue<H> {
             channels: Channels::new(bind(place.transmit_port)?, place.receive_port.map(bind).transpose()?),
         })
     }
+}
 
-    pub(crate) fn try_send(&mut self, frame: &[u8], meta: Meta) -> Result<(), SendError> {
+impl<H: Hal> queues::Queue for Queue<H> {
+    fn try_send(&mut self, frame: &[u8], meta: Meta) -> Result<(), SendError> {
         let channels = &mut self.channels;
         self.receive
             .try_send(&self.hal, frame, meta, || channels.notify_receive())
     }
 
-    pub(crate) fn flush(&mut self) {
+    fn flush(&mut self) {
         let channels = &mut self.channels;
         self.receive.flush(&self.hal, || channels.notify_receive());
     }
 
-    pub(crate) fn try_receive(&mut self, into: &mut [u8]) -> Result<Option<Received>, Trouble> {
+    fn try_receive(&mut self, into: &mut [u8]) -> Result<Option<Received>, Trouble> {
         let channels = &mut self.channels;
         self.transmit
             .try_receive(&self.hal, into, || channels.notify_transmit())
     }
 
-    pub(crate) fn arm(&mut self, wants_room: bool) -> Result<bool, Trouble> {
+    fn arm(&mut self, wants_room: bool) -> Result<bool, Trouble> {
         self.channels.take_events();
         let has_frames = self.transmit.arm()?;
         Ok(has_frames || (wants_room && self.receive.arm()?))
+    }
+    fn has_room(&mut self, len: usize) -> bool {
+        self.receive.has_room(len)
+    }
+
+    fn ports(&self) -> impl Iterator<Item = Port> {
+        self.channels.ports()
+    }
+
+    fn count(&self, sum: &mut Statistics) {
+        sum.send_errors += self.receive.errors;
+        sum.dropped += self.transmit.dropped;
+        sum.notifications += self.channels.sent();
+    }
+
+    /// A backend answers; it waits for nothing.
+    fn in_flight(&self) -> u64 {
+        0
     }
 }

@@ -8,7 +8,7 @@ use pv_ring::Back;
 use xen_abi::{NETIF_RSP_ERROR, netif_rx_request, netif_rx_response};
 
 use super::stage::Stage;
-use super::transmit::Trouble;
+use crate::queues::Trouble;
 use crate::rx_chain::{self, Part, SLOT};
 use crate::{Error, Meta, SendError};
 

@@ -9,14 +9,12 @@ use pv_ring::Back;
 use xen_abi::{NETIF_RSP_ERROR, NETIF_RSP_NULL, NETIF_RSP_OKAY, netif_tx_response};
 
 use super::stage::Stage;
+use crate::queues::Trouble;
 use crate::tx_chain::{SLOT, Slot, TxChain};
 use crate::{Error, Meta, Received};
 
 /// Most packets that are copied at once.
 const BATCH: usize = 64;
-
-/// The guest has broken its ring's rules.
-pub(crate) struct Trouble;
 
 /// A packet whose copies are not made yet.
 struct Waiting {

@@ -17,9 +17,8 @@ use pv_xenbus::{State, Store};
 pub use config::Config;
 use queue::Queue;
 
-use crate::flow::choose_queue;
 use crate::interface::{Interface, Received, SendError, Statistics, Status};
-use crate::outgoing::Outgoing;
+use crate::queues::Queues;
 use crate::{Error, Features, Mac, Meta, parse_mac};
 
 /// Ethernet's usual size, where the toolstack does not say otherwise.
@@ -30,21 +29,15 @@ pub struct Front<H: Hal, S: Store> {
     hal: H,
     xenbus: Frontend<S>,
     config: Config,
-    queues: Vec<Queue<H>>,
+    queues: Queues<Queue<H>>,
     is_up: bool,
     is_closed: bool,
-    /// What the backend takes.
-    peer: Features,
     mac: Mac,
     mtu: usize,
     /// The store has changed and nobody has looked yet.
     has_news: bool,
     /// Why the device must be given up: the backend's mistake.
     trouble: Option<&'static str>,
-    /// Queue to receive from first.
-    turn: usize,
-    outgoing: Outgoing,
-    statistics: Statistics,
 }
 
 impl<H: Hal, S: Store> Front<H, S> {
@@ -67,17 +60,13 @@ impl<H: Hal, S: Store> Front<H, S> {
             hal: hal.clone(),
             xenbus,
             config: config.bounded(),
-            queues: Vec::new(),
+            queues: Queues::new(),
             is_up: false,
             is_closed: false,
-            peer: Features::NONE,
             mac,
             mtu: mtu.clamp(68, 65521),
             has_news: true,
             trouble: None,
-            turn: 0,
-            outgoing: Outgoing::default(),
-            statistics: Statistics::default(),
         })
     }
 
@@ -105,7 +94,7 @@ impl<H: Hal, S: Store> Front<H, S> {
 
     /// Queues in use.
     pub fn queue_count(&self) -> usize {
-        self.queues.len()
+        self.queues.list.len()
     }
 
     /// Asks for the device to be closed; [`poll`](Interface::poll) leads to [`Status::Closed`].
@@ -132,7 +121,7 @@ impl<H: Hal, S: Store> Front<H, S> {
 
     fn publish(&mut self) -> Result<(), Error> {
         let xenbus = &self.xenbus;
-        self.peer = Features::read(|key| xenbus.has_feature(key))?;
+        self.queues.peer = Features::read(|key| xenbus.has_feature(key))?;
         let is_split = self.config.split_channels && xenbus.has_feature("feature-split-event-channels")?;
         let most = xenbus
             .backend_value::<usize>("multi-queue-max-queues")
@@ -142,13 +131,13 @@ impl<H: Hal, S: Store> Front<H, S> {
         let queues: Result<Vec<_>, _> = (0..count)
             .map(|_| Queue::new(&self.hal, peer, &self.config, is_split))
             .collect();
-        self.queues = queues?;
+        self.queues.list = queues?;
         self.forget_keys()?;
         let mut keys: Vec<(String, String)> = Vec::new();
         if most.is_some() {
             keys.push(("multi-queue-num-queues".into(), count.to_string()));
         }
-        for (index, queue) in self.queues.iter().enumerate() {
+        for (index, queue) in self.queues.list.iter().enumerate() {
             // A single queue writes its keys where a backend that knows no queues looks for them.
             let prefix = if count == 1 {
                 String::new()
@@ -165,7 +154,7 @@ impl<H: Hal, S: Store> Front<H, S> {
         keys.extend(features.map(|(key, value)| (key.to_string(), value)));
         let keys: Vec<(&str, String)> = keys.iter().map(|(key, value)| (key.as_str(), value.clone())).collect();
         self.xenbus.publish(&keys, State::Connected)?;
-        self.queues.iter_mut().for_each(Queue::flush);
+        self.queues.flush();
         Ok(())
     }
 
@@ -183,11 +172,7 @@ impl<H: Hal, S: Store> Front<H, S> {
     /// Lets go of rings, grants and ports.
     fn release(&mut self) {
         self.is_up = false;
-        for queue in self.queues.drain(..) {
-            self.statistics.send_errors += queue.transmit.errors + queue.transmit.in_flight() as u64;
-            self.statistics.dropped += queue.receive.dropped;
-            self.statistics.notifications += queue.channels.sent();
-        }
+        self.queues.release();
     }
 
     fn follow(&mut self) -> Result<(), Error> {
@@ -245,73 +230,44 @@ impl<H: Hal, S: Store> Interface for Front<H, S> {
         if !self.is_up {
             return Err(SendError::Down);
         }
-        let queue = choose_queue(frame, self.queues.len());
-        let transmit = &mut self.queues[queue].transmit;
-        let result = self.outgoing.send(&self.peer, frame, meta, |frame, meta| {
-            match transmit.try_send(frame, meta) {
-                Err(SendError::Full) if transmit.reap().map_err(|_| SendError::Down)? => transmit.try_send(frame, meta),
-                other => other,
-            }
-        });
-        match result {
-            Ok(()) => self.statistics.sent += 1,
-            Err(SendError::Down) => self.give_up("the backend broke its transmit ring"),
-            Err(_) => {}
+        let result = self.queues.try_send(frame, meta);
+        if result == Err(SendError::Down) {
+            self.give_up("the backend broke its transmit ring");
         }
         result
     }
 
     fn has_room(&mut self, len: usize) -> bool {
-        self.is_up && self.queues.iter_mut().all(|queue| queue.transmit.has_room(len))
+        self.is_up && self.queues.has_room(len)
     }
 
     fn flush(&mut self) {
-        self.queues.iter_mut().for_each(Queue::flush);
+        self.queues.flush();
     }
 
     fn try_receive(&mut self, into: &mut [u8]) -> Option<Received> {
         if !self.is_up {
             return None;
         }
-        for _ in 0..self.queues.len() {
-            let turn = self.turn % self.queues.len();
-            match self.queues[turn].receive.try_receive(into) {
-                Ok(None) => self.turn = turn + 1,
-                Ok(received) => {
-                    self.statistics.received += 1;
-                    return received;
-                }
-                Err(_) => {
-                    self.give_up("the backend broke its receive ring");
-                    return None;
-                }
-            }
-        }
-        None
+        let Ok(received) = self.queues.try_receive(into) else {
+            self.give_up("the backend broke its receive ring");
+            return None;
+        };
+        received
     }
 
     fn arm(&mut self, wants_room: bool) -> bool {
-        let mut is_broken = false;
         self.has_news |= self.xenbus.has_news();
-        let mut has_work = self.trouble.is_some() || self.has_news;
-        for queue in &mut self.queues {
-            match queue.arm(wants_room) {
-                Ok(work) => has_work |= work,
-                Err(_) => is_broken = true,
-            }
-        }
-        if is_broken && self.is_up {
+        let has_news = self.trouble.is_some() || self.has_news;
+        let queues = self.queues.arm(wants_room);
+        if queues.is_err() && self.is_up {
             self.give_up("the backend broke a ring");
         }
-        has_work || is_broken
+        has_news | queues.unwrap_or(true)
     }
 
     fn ports(&self) -> Vec<Port> {
-        self.queues
-            .iter()
-            .flat_map(|queue| queue.channels.ports())
-            .chain(self.xenbus.port())
-            .collect()
+        self.queues.ports().chain(self.xenbus.port()).collect()
     }
 
     fn wait(&mut self, wants_room: bool, deadline: Option<Duration>) {
@@ -326,7 +282,7 @@ impl<H: Hal, S: Store> Interface for Front<H, S> {
     }
 
     fn peer_features(&self) -> Features {
-        self.peer
+        self.queues.peer
     }
 
     fn mac(&self) -> Mac {
@@ -338,12 +294,6 @@ impl<H: Hal, S: Store> Interface for Front<H, S> {
     }
 
     fn statistics(&self) -> Statistics {
-        let mut sum = self.statistics;
-        for queue in &self.queues {
-            sum.send_errors += queue.transmit.errors;
-            sum.dropped += queue.receive.dropped;
-            sum.notifications += queue.channels.sent();
-        }
-        sum
+        self.queues.statistics()
     }
 }

@@ -4,19 +4,19 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use pv_hal::{Channel, DomId, Hal};
-use pv_ring::Broken;
+use pv_hal::{Channel, DomId, Hal, Port};
 
 use super::config::Config;
 use super::receive::Receive;
 use super::transmit::Transmit;
-use crate::Error;
 use crate::channels::Channels;
+use crate::queues::{self, Trouble};
+use crate::{Error, Meta, Received, SendError, Statistics};
 
 pub(crate) struct Queue<H: Hal> {
-    pub(crate) transmit: Transmit<H>,
-    pub(crate) receive: Receive<H>,
-    pub(crate) channels: Channels<H>,
+    transmit: Transmit<H>,
+    receive: Receive<H>,
+    channels: Channels<H>,
 }
 
 impl<H: Hal> Queue<H> {
@@ -46,9 +46,27 @@ impl<H: Hal> Queue<H> {
         }
         keys
     }
+}
 
-    /// Publishes both rings' requests.
-    pub(crate) fn flush(&mut self) {
+impl<H: Hal> queues::Queue for Queue<H> {
+    fn try_send(&mut self, frame: &[u8], meta: Meta) -> Result<(), SendError> {
+        match self.transmit.try_send(frame, meta) {
+            Err(SendError::Full) if self.transmit.reap().map_err(|_| SendError::Down)? => {
+                self.transmit.try_send(frame, meta)
+            }
+            other => other,
+        }
+    }
+
+    fn has_room(&mut self, len: usize) -> bool {
+        self.transmit.has_room(len)
+    }
+
+    fn try_receive(&mut self, into: &mut [u8]) -> Result<Option<Received>, Trouble> {
+        self.receive.try_receive(into).map_err(|_| Trouble)
+    }
+
+    fn flush(&mut self) {
         if self.transmit.flush() {
             self.channels.notify_transmit();
         }
@@ -57,10 +75,23 @@ impl<H: Hal> Queue<H> {
         }
     }
 
-    /// Forgets events and asks for new ones; true if there is something to do already.
-    pub(crate) fn arm(&mut self, wants_room: bool) -> Result<bool, Broken> {
+    fn arm(&mut self, wants_room: bool) -> Result<bool, Trouble> {
         self.channels.take_events();
-        let has_frames = self.receive.arm()?;
-        Ok(has_frames || (wants_room && self.transmit.arm()?))
+        let has_frames = self.receive.arm().map_err(|_| Trouble)?;
+        Ok(has_frames || (wants_room && self.transmit.arm().map_err(|_| Trouble)?))
+    }
+
+    fn ports(&self) -> impl Iterator<Item = Port> {
+        self.channels.ports()
+    }
+
+    fn count(&self, sum: &mut Statistics) {
+        sum.send_errors += self.transmit.errors;
+        sum.dropped += self.receive.dropped;
+        sum.notifications += self.channels.sent();
+    }
+
+    fn in_flight(&self) -> u64 {
+        self.transmit.in_flight() as u64
     }
 }
