@@ -1,17 +1,15 @@
 //! `xlr block-list`.
 
-use std::process::ExitCode;
-
 use std::fmt::Write as _;
+use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
 use serde::Serialize;
 
 use crate::context::Context;
-use crate::life::devices::listing::{Ends, ends};
-use crate::life::devices::{Class, remove};
-use crate::lookup;
+use crate::life::devices::Class;
+use crate::life::devices::listing::{self, Ends};
 use crate::view::json;
 
 /// What stands behind `xlr block-list`.
@@ -38,25 +36,21 @@ struct Row {
 
 /// Runs the command.
 pub fn run(args: &BlockListArgs, context: &mut Context) -> Result<ExitCode> {
-    let mut rows = Vec::new();
-    for domain in &args.domains {
-        let domid = lookup::domain(context, domain)?;
-        let store = context.store()?;
-        for device in remove::devices_of(store, domid)?
-            .into_iter()
-            .filter(|device| device.class != Class::Vif)
-        {
-            let ends = ends(store, &device)?;
-            rows.push(Row {
-                domain: domain.clone(),
+    let rows = listing::rows(
+        context,
+        &args.domains,
+        |class| class != Class::Vif,
+        |store, domain, device, ends| {
+            Ok(Row {
+                domain: domain.to_owned(),
                 vdev: device.devid,
                 dev: ends.backend_value(store, "dev")?,
                 target: ends.backend_value(store, "params")?,
                 mode: ends.backend_value(store, "mode")?,
                 ends,
-            });
-        }
-    }
+            })
+        },
+    )?;
     if args.json {
         return json::print(&rows);
     }

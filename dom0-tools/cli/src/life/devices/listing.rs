@@ -3,9 +3,11 @@
 use anyhow::Result;
 use serde::Serialize;
 use xenctrl::DomId;
-use xenstore_client::Store;
+use xenstore_client::{Client, Store};
 
-use super::{Class, Device};
+use super::{Class, Device, remove};
+use crate::context::Context;
+use crate::lookup;
 
 /// The two ends of a device.
 #[derive(Clone, Debug, Serialize)]
@@ -33,8 +35,32 @@ impl Ends {
     }
 }
 
+/// A row for each device of the named domains that `wanted` says yes to; `row` makes it of the domain's name, the device
+/// and its ends.
+///
+/// # Errors
+/// There is no such domain; the store's.
+pub fn rows<R>(
+    context: &mut Context,
+    domains: &[String],
+    wanted: impl Fn(Class) -> bool,
+    mut row: impl FnMut(&mut Client, &str, &Device, Ends) -> Result<R>,
+) -> Result<Vec<R>> {
+    let mut rows = Vec::new();
+    for domain in domains {
+        let domid = lookup::domain(context, domain)?;
+        let store = context.store()?;
+        let devices = remove::devices_of(store, domid)?;
+        for device in devices.iter().filter(|device| wanted(device.class)) {
+            let ends = ends(store, device)?;
+            rows.push(row(store, domain, device, ends)?);
+        }
+    }
+    Ok(rows)
+}
+
 /// Reads both ends of `device`.
-pub fn ends(store: &mut impl Store, device: &Device) -> Result<Ends> {
+fn ends(store: &mut impl Store, device: &Device) -> Result<Ends> {
     let frontend = device.frontend();
     let mut number = |name: &str| -> Result<i64> {
         let text = store.read_optional(&format!("{frontend}/{name}"))?;

@@ -12,9 +12,8 @@ pub use act::look;
 pub use known::Known;
 pub use wakeup::{Reasons, Wakeup};
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -23,8 +22,8 @@ use anyhow::{Context, Result};
 use nix::fcntl::{Flock, FlockArg};
 use xenstore_client::Client;
 
-use super::Tools;
 use super::record::Records;
+use super::{Tools, lock};
 
 /// Who holds a lock on it is the supervisor.
 const LOCK: &str = "/run/paravane/supervise.lock";
@@ -50,7 +49,7 @@ impl Place {
 
 /// Takes the supervisor's place; none where there is one already.
 pub fn take_place() -> Result<Option<Place>> {
-    take_place_at(Path::new(LOCK))
+    take_place_at(Path::new(LOCK), FlockArg::LockExclusiveNonblock)
 }
 
 /// As [`take_place`], over the moments in which another only looks whether the place is free.
@@ -67,34 +66,14 @@ pub fn take_place_soon() -> Result<Option<Place>> {
 /// Takes the supervisor's place as soon as it is free.
 pub fn wait_for_place() -> Result<Place> {
     loop {
-        if let Some(place) = lock(Path::new(LOCK), FlockArg::LockExclusive)? {
+        if let Some(place) = take_place_at(Path::new(LOCK), FlockArg::LockExclusive)? {
             return Ok(place);
         }
     }
 }
 
-fn take_place_at(path: &Path) -> Result<Option<Place>> {
-    lock(path, FlockArg::LockExclusiveNonblock)
-}
-
-fn lock(path: &Path, how: FlockArg) -> Result<Option<Place>> {
-    if let Some(directory) = path.parent() {
-        fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
-    }
-    let open = || {
-        OpenOptions::new()
-            .create(true)
-            .write(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(path)
-    };
-    let file = open().with_context(|| format!("cannot open {}", path.display()))?;
-    match Flock::lock(file, how) {
-        Ok(file) => Ok(Some(Place { file })),
-        Err((_, nix::errno::Errno::EWOULDBLOCK | nix::errno::Errno::EINTR)) => Ok(None),
-        Err((_, errno)) => Err(errno).with_context(|| format!("cannot lock {}", path.display())),
-    }
+fn take_place_at(path: &Path, how: FlockArg) -> Result<Option<Place>> {
+    Ok(lock::take(path, how)?.map(|file| Place { file }))
 }
 
 /// Starts a supervisor where there is none.
@@ -107,7 +86,7 @@ pub fn ensure() -> Result<()> {
 
 /// Starts a supervisor in the background and waits until it, or another, has its place.
 pub fn start() -> Result<()> {
-    let log = open_log().context("the supervisor's log cannot be opened")?;
+    let log = lock::open_log(LOG)?;
     let program = std::env::current_exe().context("xlr does not know its own path")?;
     let mut child = Command::new(program)
         .args(["supervise", "--foreground", "--detach"])
@@ -131,13 +110,6 @@ pub fn start() -> Result<()> {
         std::thread::sleep(Duration::from_millis(2));
     }
     Ok(())
-}
-
-fn open_log() -> std::io::Result<File> {
-    if let Some(directory) = Path::new(LOG).parent() {
-        fs::create_dir_all(directory)?;
-    }
-    OpenOptions::new().create(true).append(true).open(LOG)
 }
 
 /// Does the supervisor's work until an error ends it. The caller holds the place.
@@ -174,9 +146,10 @@ mod tests {
     fn there_is_one_place() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("run/lock");
-        let place = take_place_at(&path).expect("a lock").expect("free");
-        assert!(take_place_at(&path).expect("a lock").is_none());
+        let take = || take_place_at(&path, FlockArg::LockExclusiveNonblock).expect("a lock");
+        let place = take().expect("free");
+        assert!(take().is_none());
         drop(place);
-        assert!(take_place_at(&path).expect("a lock").is_some());
+        assert!(take().is_some());
     }
 }
