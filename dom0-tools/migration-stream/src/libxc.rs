@@ -14,6 +14,9 @@ const MARKER: [u8; 8] = [0xff; 8];
 const IDENT: u32 = 0x5845_4e46;
 const TYPE_PV: u32 = 1;
 const PAGE_SHIFT: u16 = 12;
+/// Longest part of a vcpu's state that is believed. They are kept until the stream's end, four for each vcpu that the
+/// configuration claims; the longest, of a CPU with everything, has some 11 KiB.
+const MOST_PART: usize = 64 << 10;
 
 const END: u32 = 0;
 const PV_INFO: u32 = 2;
@@ -234,6 +237,12 @@ pub fn read_record<R: Read>(from: &mut Source<R>) -> Result<Record> {
 fn vcpu(raw: &Raw, part: Part) -> Result<Record> {
     if raw.body.len() <= 8 {
         return Err(raw.wrong("a record of a vcpu is without contents"));
+    }
+    let len = raw.body.len() - 8;
+    if len > MOST_PART {
+        return Err(raw.wrong(format!(
+            "a part of a vcpu's state has {len} bytes; {MOST_PART} are the most"
+        )));
     }
     Ok(Record::Vcpu {
         vcpu: le32(&raw.body, 0),

@@ -15,8 +15,8 @@ use super::layout::Rings;
 use super::record::{BuildLock, Record, Stage, boot_id};
 use super::settle::settle;
 use super::teardown::{find, tear_down};
-use super::{DEVICE_TIME, Tools, attach, layout, tune};
-use crate::{lookup, message};
+use super::{DEVICE_TIME, Tools, attach, layout, name, tune};
+use crate::message;
 
 /// What libxl lets a domain have beyond its memory, in KiB: rings and page tables of its own kernel.
 const SLACK_KIB: u64 = 1024;
@@ -209,7 +209,7 @@ impl Creation<'_> {
         let devices: Vec<_> = devices.collect();
         let owner = self.store.transaction(|store| {
             // Read in the transaction, so that two who take the same name at once conflict.
-            if let Some(owner) = owner_of_name(store, &config.name)?.filter(|&owner| owner != domid) {
+            if let Some(owner) = name::owner(store, &config.name)?.filter(|&owner| owner != domid) {
                 return Ok(Some(owner));
             }
             store.remove(&layout::domain_path(domid))?;
@@ -245,15 +245,6 @@ impl Creation<'_> {
         }
         Ok(())
     }
-}
-
-/// The number under which the store has a domain of that name.
-fn owner_of_name(store: &mut impl Store, name: &str) -> xenstore_client::Result<Option<DomId>> {
-    let list = store.directory_or_empty("/local/domain")?;
-    let domids: Vec<DomId> = list.iter().filter_map(|number| number.parse().ok()).collect();
-    let names = lookup::names_of(store, &domids)?;
-    let owner = names.iter().position(|found| found.as_deref() == Some(name));
-    Ok(owner.map(|at| domids[at]))
 }
 
 /// Now, as the store's `start_time` has it.

@@ -9,6 +9,8 @@ pub mod devices;
 pub mod image;
 pub mod layout;
 pub mod libxl_notes;
+pub mod lock;
+pub mod name;
 pub mod nodes;
 pub mod random;
 pub mod record;

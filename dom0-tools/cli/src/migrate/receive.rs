@@ -55,7 +55,8 @@ pub fn receive<R: Read>(
         hypervisor,
         domid,
         vcpus,
-        most: most_frames(pages),
+        // A configuration may claim any memory; what is kept here for each frame must not be more than there can be.
+        most: most_frames(pages.min(hypervisor.phys_info()?.total_pages)),
         mfns: Vec::new(),
         kinds: Vec::new(),
         holders: Vec::new(),

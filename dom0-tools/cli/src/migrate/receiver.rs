@@ -1,18 +1,17 @@
 //! The destination's side of a migration: the domain is made under another name, and gets its own, and runs, when the
 //! source has let go of it.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use migration_stream::Source;
 use migration_stream::handshake::Message;
-use xenstore_client::{Client, Store};
+use xenstore_client::Client;
 
 use super::image;
 use super::progress::Progress;
 use super::transport::Transport;
-use crate::life::Tools;
 use crate::life::create::{Created, Request};
-use crate::life::layout::{domain_path, vm_path};
 use crate::life::teardown::tear_down;
+use crate::life::{Tools, name};
 use crate::{failure, message};
 
 /// What the new domain is called until it is ours.
@@ -30,6 +29,10 @@ pub fn receive(
     let mut from = Source::new(std::io::BufReader::with_capacity(1 << 20, &transport.from));
     let (mut config, _) = image::read_configuration(&mut from)?;
     let name = config.name.clone();
+    // Before gigabytes come, not behind them; it is looked at again when the name is given.
+    if let Some(owner) = name::owner(store, &name)? {
+        bail!("the name {name:?} is taken by domain {owner} here; rename one of the two");
+    }
     config.name = format!("{name}{SUFFIX}");
     let request = Request {
         config,
@@ -45,11 +48,14 @@ pub fn receive(
         return Err(error).context("the other host has not let go of the domain; it is not kept here");
     }
     let started = start(tools, store, &created, &name, paused);
+    if started.is_err() {
+        // Before a word of it: the connection may be broken, too.
+        take_away(tools, store, &created);
+    }
     Message::Report.send(&mut &transport.to)?;
     let byte = [u8::from(started.is_err())];
     std::io::Write::write_all(&mut &transport.to, &byte)?;
     if let Err(error) = started {
-        take_away(tools, store, &created);
         // The source may have it again.
         Message::Go.send(&mut &transport.to)?;
         return Err(error.context("the domain cannot be started"));
@@ -58,14 +64,7 @@ pub fn receive(
 }
 
 fn start(tools: Tools<'_>, store: &mut Client, created: &Created, name: &str, paused: bool) -> Result<()> {
-    store.transaction(|store| {
-        store.write(&format!("{}/name", domain_path(created.domid)), name)?;
-        store.write(&format!("{}/name", vm_path(created.uuid)), name)
-    })?;
-    if let Some(mut record) = tools.records.load(created.uuid)? {
-        name.clone_into(&mut record.config.name);
-        tools.records.save(&record)?;
-    }
+    name::give(tools, store, created.domid, created.uuid, name)?;
     if !paused {
         tools.hypervisor.unpause_domain(created.domid)?;
     }

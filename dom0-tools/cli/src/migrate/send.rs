@@ -57,11 +57,11 @@ pub fn send<W: Write>(
     let version = hypervisor.version()?;
     libxc::write_header(to, (version.major, version.minor))?;
     write_static(hypervisor, domid, to)?;
-    let live = live && can_log(hypervisor, domid)?;
-    if !live {
+    let log = if live { Log::begin(hypervisor, domid)? } else { None };
+    if log.is_none() {
         suspend()?;
     }
-    let suspended = (!live).then(Instant::now);
+    let suspended = log.is_none().then(Instant::now);
     let list = GuestList::read(hypervisor, domid)?;
     let sent = vec![None; list.len()];
     let took = Took {
@@ -78,7 +78,7 @@ pub fn send<W: Write>(
         took,
     };
     sender.write_holders()?;
-    if live {
+    if log.is_some() {
         sender.send_running(suspend)?;
     } else {
         let all: Vec<u64> = (0..sender.list.len() as u64).collect();
@@ -91,16 +91,40 @@ pub fn send<W: Write>(
     Ok(sender.took)
 }
 
-/// Begins to log writes; whether the hypervisor can. Debian's stock Xen cannot: there a domain stands still while it is
-/// sent.
-fn can_log(hypervisor: &dyn Hypervisor, domid: DomId) -> Result<bool> {
-    match hypervisor.log_dirty(domid, true) {
-        Ok(()) => Ok(true),
-        Err(error) if super::is_not_there(&error) || error.errno() == Some(xen_abi::Errno::EINVAL) => {
-            message::warn("this hypervisor does not log writes: the domain stands still while it is sent");
-            Ok(false)
+/// The hypervisor's log of what a domain writes. It ends with this, whatever becomes of the domain: one that were left on
+/// would cost memory and time for nothing.
+struct Log<'a> {
+    hypervisor: &'a dyn Hypervisor,
+    domid: DomId,
+}
+
+impl<'a> Log<'a> {
+    /// Begins to log; none where the hypervisor cannot. Debian's stock Xen cannot: there a domain stands still while it is
+    /// sent.
+    fn begin(hypervisor: &'a dyn Hypervisor, domid: DomId) -> Result<Option<Self>> {
+        let is_on = |error: &xenctrl::Error| error.errno() == Some(xen_abi::Errno::EINVAL);
+        let begun = match hypervisor.log_dirty(domid, true) {
+            // Whoever logged before us may have been killed, and nobody else has any use for it.
+            Err(error) if is_on(&error) => hypervisor
+                .log_dirty(domid, false)
+                .and_then(|()| hypervisor.log_dirty(domid, true)),
+            begun => begun,
+        };
+        match begun {
+            Ok(()) => Ok(Some(Self { hypervisor, domid })),
+            Err(error) if super::is_not_there(&error) || is_on(&error) => {
+                message::warn("this hypervisor does not log writes: the domain stands still while it is sent");
+                Ok(None)
+            }
+            Err(error) => Err(error).context("the domain cannot be sent while it runs"),
         }
-        Err(error) => Err(error).context("the domain cannot be sent while it runs"),
+    }
+}
+
+impl Drop for Log<'_> {
+    fn drop(&mut self) {
+        // Where the domain has died meanwhile, there is nothing to be turned off.
+        let _ = self.hypervisor.log_dirty(self.domid, false);
     }
 }
 
@@ -127,14 +151,6 @@ impl<W: Write> Sender<'_, W> {
 
     /// Sends a domain that runs, suspends it and sends the rest.
     fn send_running(&mut self, suspend: &mut dyn FnMut() -> Result<()>) -> Result<()> {
-        let result = self.send_rounds(suspend);
-        // Where the domain has died meanwhile, there is nothing to be turned off.
-        let off = self.hypervisor.log_dirty(self.domid, false);
-        result?;
-        Ok(off?)
-    }
-
-    fn send_rounds(&mut self, suspend: &mut dyn FnMut() -> Result<()>) -> Result<()> {
         let mut pages: Vec<u64> = (0..self.list.len() as u64).collect();
         let mut late = Vec::new();
         loop {

@@ -4,10 +4,10 @@
 use std::io::Write;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow};
 use migration_stream::handshake::Message;
 use migration_stream::{Source, xl};
-use xenctrl::{DomId, Hypervisor};
+use xenctrl::{DomId, Hypervisor, ShutdownReason};
 use xenstore_client::{Client, Store};
 use xl_config::Uuid;
 
@@ -42,15 +42,18 @@ pub fn migrate(
     progress: &mut Progress,
 ) -> Result<Moved> {
     let hypervisor = tools.hypervisor;
+    let name = store
+        .read_optional(&format!("{}/name", domain_path(domid)))?
+        .filter(|name| !name.is_empty())
+        .context("the domain has no name")?;
     let mut suspended = false;
-    let handed = hand_over(tools, store, domid, transport, config, progress, &mut suspended);
+    let handed = hand_over(tools, store, domid, transport, config, progress, &mut suspended)
+        .and_then(|took| set_name(store, domid, &format!("{name}--migratedaway")).map(|()| took));
     let took = match handed {
         Ok(took) => took,
         Err(error) => return Err(go_on(hypervisor, store, domid, suspended, error)),
     };
     // From here on the other host may let it run.
-    let name = store.read_text(&format!("{}/name", domain_path(domid)))?;
-    set_name(store, domid, &format!("{name}--migratedaway"))?;
     let result = report(transport);
     match result {
         Ok(true) => {}
@@ -134,11 +137,10 @@ fn go_on(
     suspended: bool,
     error: anyhow::Error,
 ) -> anyhow::Error {
-    let is_suspended = hypervisor
-        .domain_info(domid)
-        .is_ok_and(|info| info.shutdown == Some(xenctrl::ShutdownReason::Suspend));
-    if !suspended || !is_suspended {
-        return error.context("the domain was not moved, and runs here");
+    match hypervisor.domain_info(domid).map(|info| info.shutdown) {
+        Ok(Some(ShutdownReason::Suspend)) if suspended => {}
+        Ok(Some(ShutdownReason::Suspend) | None) => return error.context("the domain was not moved, and runs here"),
+        Ok(Some(_)) | Err(_) => return error.context("the domain was not moved: it has ended meanwhile"),
     }
     message::say("Migration failed, resuming at sender.");
     match suspend::resume(hypervisor, store, domid) {
@@ -151,8 +153,5 @@ fn go_on(
 }
 
 fn set_name(store: &mut Client, domid: DomId, name: &str) -> Result<()> {
-    if name.is_empty() {
-        bail!("the domain has no name");
-    }
     Ok(store.write(&format!("{}/name", domain_path(domid)), name)?)
 }

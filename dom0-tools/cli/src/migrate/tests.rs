@@ -9,6 +9,7 @@ use zerocopy::{FromBytes, IntoBytes};
 use super::progress::Progress;
 use super::{guest_list, image};
 use crate::life::create::{Created, Request};
+use crate::life::name;
 use crate::life::teardown::tear_down;
 use crate::life::tests::bed::Bed;
 
@@ -198,6 +199,54 @@ fn what_is_written_while_it_is_sent_arrives() {
         let mfn = bed.fake.mfn(again.domid, pfn).expect("a frame");
         assert_eq!(bed.fake.frame(mfn), [byte; PAGE_SIZE]);
     }
+}
+
+#[test]
+fn the_log_of_writes_never_stays_on() {
+    let mut bed = Bed::new();
+    let created = guest(&mut bed);
+    let shared = bed
+        .fake
+        .domain_info(created.domid)
+        .expect("its state")
+        .shared_info_frame;
+    let page = bed.fake.map_foreign(created.domid, &[shared], true).expect("mapped");
+    let list = page_word(&page, ARCH);
+    page.write(ARCH, &[0; 8]);
+    save(&mut bed, &created, true, &|_| ()).expect_err("it has not said where its list is");
+    assert!(!bed.fake.logs_dirty(created.domid));
+    page.write(ARCH, &list);
+    // Somebody was killed while he sent it.
+    bed.fake.log_dirty(created.domid, true).expect("on");
+    let is_running = |bed: &Bed| assert!(bed.fake.logs_dirty(created.domid), "it is sent while it runs");
+    save(&mut bed, &created, true, &is_running).expect("saved");
+    assert!(!bed.fake.logs_dirty(created.domid));
+}
+
+fn page_word(page: &xenctrl::Mapping, at: usize) -> [u8; 8] {
+    let mut word = [0; 8];
+    page.read(at, &mut word);
+    word
+}
+
+#[test]
+fn a_name_that_is_taken_is_not_given() {
+    let mut bed = Bed::new();
+    let (first, second) = (bed.config("name='first'"), bed.config("name='second'"));
+    let (first, second) = (
+        bed.create(first).expect("a domain"),
+        bed.create(second).expect("a domain"),
+    );
+    let tools = Bed::tools(&bed.fake, &bed.records);
+    let refused = name::give(tools, &mut bed.store, second.domid, second.uuid, "first").expect_err("taken");
+    assert!(format!("{refused:#}").contains("taken by domain"), "{refused:#}");
+    name::give(tools, &mut bed.store, first.domid, first.uuid, "third").expect("free");
+    name::give(tools, &mut bed.store, second.domid, second.uuid, "first").expect("free now");
+    assert_eq!(name::owner(&mut bed.store, "first").expect("read"), Some(second.domid));
+    let record = bed.records.load(second.uuid).expect("read").expect("there");
+    assert_eq!(record.config.name, "first");
+    take_away(&mut bed, &first);
+    take_away(&mut bed, &second);
 }
 
 #[test]

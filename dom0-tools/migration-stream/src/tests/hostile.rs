@@ -79,6 +79,7 @@ fn wrong_records_are_refused_with_their_place() {
         (record(3, &backwards), "from 0x9 to 0x3"),
         (record(3, &endless), "X86_PV_P2M_FRAMES has 8 bytes"),
         (record(4, &[0; 8]), "without contents"),
+        (record(6, &vec![0; 9 + (64 << 10)]), "65536 are the most"),
         (record(7, &[0; 8]), "SHARED_INFO has 8 bytes"),
         (record(9, &[0; 8]), "must not be passed over"),
         (record(0x11, &[0; 23]), "not a multiple of 24"),

@@ -84,6 +84,9 @@ impl Migration for Fake {
 
     fn log_dirty(&self, domid: DomId, on: bool) -> Result<()> {
         self.on_domain("log which pages are written", domid, |domain| {
+            if on && domain.logs_dirty {
+                return Err(refused(Errno::EINVAL));
+            }
             domain.logs_dirty = on;
             domain.dirty.clear();
             Ok(())
