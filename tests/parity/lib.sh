@@ -12,12 +12,16 @@ mkdir -p $here/cfg
 # machine each further program would be felt.
 step() {
     local lines status
-    echo "PARITY $area: $1"
+    printf 'PARITY %s %d: %s\n' "$area" $SECONDS "$1"
     printf '@@STEP %s\n' "$1" >> $out
     (eval "$1") < /dev/null > $here/step 2>&1
     status=$?
     mapfile -t lines < $here/step
-    [ ${#lines[@]} = 0 ] || printf '|%s\n' "${lines[@]%$'\r'}" >> $out
+    if [ ${#lines[@]} != 0 ]; then
+        printf '|%s\n' "${lines[@]%$'\r'}" >> $out
+        # The console shows how far a boot came that did not end.
+        printf '|%s\n' "${lines[@]%$'\r'}"
+    fi
     printf '@@STATUS %d\n' $status >> $out
 }
 

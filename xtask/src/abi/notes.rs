@@ -110,7 +110,6 @@ pub const NOTES: &[(&str, State, &str)] = &[
         Partial,
         "MSRs may be named, and stay the machine's",
     ),
-    ("XEN_DOMCTL_sendtrigger", Partial, "NMI only"),
     (
         "XEN_DOMCTL_shadow_op",
         State::Whole,

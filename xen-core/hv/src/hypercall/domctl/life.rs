@@ -47,9 +47,10 @@ pub(super) fn send_trigger(r: &mut Request) -> Result<(), Errno> {
     let ask: xen_domctl_sendtrigger = r.ask.payload();
     let domain = r.living()?;
     let v = domain.vcpu(ask.vcpu).ok_or(Errno::ESRCH)?;
-    if ask.trigger != XEN_DOMCTL_SENDTRIGGER_NMI {
-        return Err(Errno::ENOSYS);
+    match ask.trigger {
+        XEN_DOMCTL_SENDTRIGGER_NMI => sched::send_nmi(v),
+        XEN_DOMCTL_SENDTRIGGER_POWER | XEN_DOMCTL_SENDTRIGGER_SLEEP => return Err(Errno::EINVAL),
+        _ => return Err(Errno::ENOSYS),
     }
-    sched::send_nmi(v);
     Ok(())
 }
