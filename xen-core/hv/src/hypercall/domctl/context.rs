@@ -19,6 +19,7 @@ pub(super) fn with_stopped<T>(v: &'static Vcpu, f: impl FnOnce() -> T) -> T {
     answer
 }
 
+/// `EINVAL` beyond the number the domain was made for, `ESRCH` for a vcpu that is not made yet.
 pub(super) fn vcpu(domain: &Domain, id: u32) -> Result<&'static Vcpu, Errno> {
     if id >= domain.max_vcpus() {
         return Err(Errno::EINVAL);

@@ -1,6 +1,7 @@
 //! Questions about a domain.
 
 use super::Request;
+use super::context::vcpu;
 use crate::domain::life::Stage;
 use crate::domain::{self, Domain, Vcpu};
 use crate::{event, sched};
@@ -68,10 +69,7 @@ pub(super) fn domain_info(r: &mut Request) -> Result<(), Errno> {
 pub(super) fn vcpu_info(r: &mut Request) -> Result<(), Errno> {
     r.serve(|r, op: &mut xen_domctl_getvcpuinfo| {
         let domain = r.domain()?;
-        if op.vcpu >= domain.max_vcpus() {
-            return Err(Errno::EINVAL);
-        }
-        let vcpu = domain.vcpu(op.vcpu).ok_or(Errno::ESRCH)?;
+        let vcpu = vcpu(&domain, op.vcpu)?;
         let state = sched::run_state(vcpu);
         op.online = u8::from(!sched::is_down(vcpu));
         op.blocked = u8::from(sched::is_blocked(vcpu));

@@ -1,6 +1,7 @@
 //! A domain's share of the CPUs, and where its vcpus may run.
 
 use super::Request;
+use super::context::vcpu;
 use crate::hypercall::bitmap;
 use crate::sched;
 use xen_abi::*;
@@ -9,7 +10,7 @@ use xen_abi::*;
 pub(super) fn set_affinity(r: &mut Request) -> Result<(), Errno> {
     let op: xen_domctl_vcpuaffinity = r.ask.payload();
     let domain = r.living()?;
-    let v = domain.vcpu(op.vcpu).ok_or(Errno::ESRCH)?;
+    let v = vcpu(&domain, op.vcpu)?;
     let known = XEN_VCPUAFFINITY_HARD | XEN_VCPUAFFINITY_SOFT | XEN_VCPUAFFINITY_FORCE;
     if op.flags & (XEN_VCPUAFFINITY_HARD | XEN_VCPUAFFINITY_SOFT) == 0 || op.flags & !known != 0 {
         return Err(Errno::EINVAL);
@@ -34,7 +35,7 @@ pub(super) fn set_affinity(r: &mut Request) -> Result<(), Errno> {
 pub(super) fn get_affinity(r: &mut Request) -> Result<(), Errno> {
     let op: xen_domctl_vcpuaffinity = r.ask.payload();
     let domain = r.domain()?;
-    let v = domain.vcpu(op.vcpu).ok_or(Errno::ESRCH)?;
+    let v = vcpu(&domain, op.vcpu)?;
     for (flag, map, mask) in [
         (XEN_VCPUAFFINITY_HARD, &op.cpumap_hard, sched::affinity(v)),
         (XEN_VCPUAFFINITY_SOFT, &op.cpumap_soft, sched::soft_affinity(v)),
