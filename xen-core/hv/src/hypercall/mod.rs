@@ -99,6 +99,9 @@ extern "C" fn paravane_hypercall(regs: &mut UserRegs) {
         Err(Stop::Errno(errno)) => regs.rax = negative(errno),
         Err(Stop::Again(args)) => {
             trace::count(trace::Counter::Preemptions);
+            // What it waits for may be another CPU's work: a pause lets that one on where CPUs share a core, or take turns
+            // under an emulator that counts instructions.
+            core::hint::spin_loop();
             // Both forms, `syscall` in place and in a hypercall page, are two bytes long.
             regs.rip = regs.rip.wrapping_sub(2);
             [regs.rdi, regs.rsi, regs.rdx, regs.r10, regs.r8, regs.r9] = args;
