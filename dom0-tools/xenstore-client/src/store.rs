@@ -1,6 +1,6 @@
 //! The requests that read and change nodes, the same inside and outside a transaction.
 
-use xenstore_proto::{Error as StoreError, Kind, Permission, fields, perm, split_value};
+use xenstore_proto::{Error as StoreError, Kind, PartList, Permission, fields, perm};
 
 use crate::{Error, Result};
 
@@ -97,24 +97,13 @@ fn missing_as_none<T>(result: Result<T>) -> Result<Option<T>> {
 
 /// Reads a list of children by parts, from the start again whenever it changes meanwhile.
 fn read_parts<S: Store + ?Sized>(store: &mut S, path: &str) -> Result<Vec<u8>> {
-    let mut list = Vec::new();
-    let mut generation = Vec::new();
+    let mut parts = PartList::default();
     loop {
-        let offset = list.len().to_string();
+        let offset = parts.offset().to_string();
         let answer = store.request(Kind::DIRECTORY_PART, &[path.as_bytes(), offset.as_bytes()], &[])?;
-        let (now, part) =
-            split_value(&answer).ok_or_else(|| Error::Malformed(format!("part of the list of children of {path}")))?;
-        if list.is_empty() {
-            generation = now.to_vec();
-        } else if generation != now {
-            list.clear();
-            continue;
-        }
-        list.extend_from_slice(part);
-        // An empty name ends the list.
-        if part.is_empty() || part == [0] || part.ends_with(&[0, 0]) {
-            list.truncate(list.len().saturating_sub(usize::from(!part.is_empty())));
-            return Ok(list);
+        let malformed = || Error::Malformed(format!("part of the list of children of {path}"));
+        if parts.take(&answer).ok_or_else(malformed)? {
+            return Ok(parts.into_list());
         }
     }
 }

@@ -12,6 +12,7 @@ extern crate std;
 mod error;
 mod header;
 mod kind;
+mod parts;
 pub mod path;
 mod payload;
 pub mod perm;
@@ -20,6 +21,7 @@ pub mod ring;
 pub use error::Error;
 pub use header::{Header, Oversized, append_message, split_message};
 pub use kind::Kind;
+pub use parts::PartList;
 pub use payload::{append_part, fields, first_field, parse_number, split_value};
 pub use perm::{Access, Permission};
 

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::fmt::Display;
 use core::str::FromStr;
 use pv_hal::Port;
-use xenstore_proto::{Kind, Permission, fields, perm, split_value};
+use xenstore_proto::{Kind, PartList, Permission, fields, perm};
 
 /// A watch, as its [`Store`] numbers it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -226,23 +226,12 @@ fn missing_as_none<T>(result: Result<T, Error>) -> Result<Option<T>, Error> {
 
 /// Reads a list of children by parts, from the start again whenever it changes meanwhile.
 fn read_parts<N: Nodes + ?Sized>(nodes: &N, path: &str) -> Result<Vec<u8>, Error> {
-    let mut list = Vec::new();
-    let mut generation = Vec::new();
+    let mut parts = PartList::default();
     loop {
-        let offset = list.len().to_string();
+        let offset = parts.offset().to_string();
         let answer = nodes.call(Kind::DIRECTORY_PART, &[path, &offset], &[])?;
-        let (now, part) = split_value(&answer).ok_or_else(|| Error::BadNode(path.into()))?;
-        if list.is_empty() {
-            generation = now.to_vec();
-        } else if generation != now {
-            list.clear();
-            continue;
-        }
-        list.extend_from_slice(part);
-        // An empty name ends the list.
-        if part.is_empty() || part == [0] || part.ends_with(&[0, 0]) {
-            list.truncate(list.len().saturating_sub(usize::from(!part.is_empty())));
-            return Ok(list);
+        if parts.take(&answer).ok_or_else(|| Error::BadNode(path.into()))? {
+            return Ok(parts.into_list());
         }
     }
 }
