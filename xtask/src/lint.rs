@@ -38,13 +38,14 @@ const ASM_PLACES: &[&str] = &[
 ];
 
 /// Floating point would bring vector code into the image.
-const NO_FLOAT: &[&str] = &["xen-core/logic/", "xen-core/hv/"];
+const NO_FLOAT: &[&str] = &["xen-core/kernel-image/", "xen-core/logic/", "xen-core/hv/"];
 
 /// Which of our crates a crate may use; the folder decides.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("xen-core/abi/", &[]),
-    ("xen-core/logic/", &["xen-abi"]),
-    ("xen-core/hv/", &["xen-abi", "xen-logic"]),
+    ("xen-core/kernel-image/", &["xen-abi"]),
+    ("xen-core/logic/", &["kernel-image", "xen-abi"]),
+    ("xen-core/hv/", &["kernel-image", "xen-abi", "xen-logic"]),
     ("tests/kernels/", &["xen-abi", "guest-rt"]),
     ("tests/dom0-load/", &[]),
 ];

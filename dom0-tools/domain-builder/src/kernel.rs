@@ -5,11 +5,9 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
 
+use kernel_image::bytes::u64_at;
+use kernel_image::{Elf, ElfError, NotesError, Role, XenNotes};
 use xenctrl_core::{Mapped, PAGE_SIZE};
-
-use crate::bytes::u64_at;
-use crate::elf::{Elf, ElfError};
-use crate::notes::{Notes, NotesError};
 
 /// Largest kernel in memory, in bytes.
 const MOST: u64 = 1 << 30;
@@ -62,7 +60,7 @@ enum Pages<M> {
 /// A kernel that can be built into a guest; `M` are mappings, where its stored form may lie.
 #[derive(Debug)]
 pub struct Kernel<M> {
-    notes: Notes,
+    notes: XenNotes,
     /// First frame that it takes.
     first: u64,
     /// First frame behind it.
@@ -80,22 +78,16 @@ impl<M: Mapped> Kernel<M> {
     /// Why it cannot be started as a PV guest.
     pub fn from_elf(file: &[u8]) -> Result<Self, KernelError> {
         let elf = Elf::parse(file).map_err(KernelError::Elf)?;
-        let notes = Notes::collect(&elf.notes).map_err(KernelError::Notes)?;
+        let notes = XenNotes::parse(elf, Role::DomU).map_err(KernelError::Notes)?;
         let page = PAGE_SIZE as u64;
-        let low = elf.segments.iter().map(|segment| segment.paddr).min().unwrap_or(0);
-        let high = elf
-            .segments
-            .iter()
-            .map(|segment| segment.paddr + segment.size)
-            .max()
-            .unwrap_or(0);
+        let (low, high) = elf.extent();
         let first = low.checked_sub(notes.paddr_offset).ok_or(KernelError::Place)? / page;
         let end = (high - notes.paddr_offset).div_ceil(page);
         if (end - first) * page > MOST {
             return Err(KernelError::Place);
         }
         let mut flat = vec![0u8; ((end - first) * page) as usize];
-        for segment in &elf.segments {
+        for segment in elf.segments() {
             let at = (segment.paddr - notes.paddr_offset - first * page) as usize;
             flat[at..at + segment.data.len()].copy_from_slice(segment.data);
         }
@@ -110,7 +102,7 @@ impl<M: Mapped> Kernel<M> {
     }
 
     /// What its notes ask for.
-    pub fn notes(&self) -> &Notes {
+    pub fn notes(&self) -> &XenNotes {
         &self.notes
     }
 
@@ -209,7 +201,7 @@ impl<M: Mapped> Kernel<M> {
         }
         let offset = ((HEADER_WORDS + 2 * count) * 8).next_multiple_of(PAGE_SIZE);
         let kernel = Self {
-            notes: Notes {
+            notes: XenNotes {
                 entry: header[1],
                 virt_base: header[2],
                 paddr_offset: 0,

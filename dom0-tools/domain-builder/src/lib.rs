@@ -10,18 +10,13 @@ extern crate alloc;
 extern crate std;
 
 mod build;
-pub mod bytes;
-mod elf;
 mod kernel;
 mod layout;
-mod notes;
 mod start;
 mod tables;
 #[cfg(test)]
 mod tests;
 
 pub use build::{BuildError, Built, Channel, Params, build};
-pub use elf::ElfError;
 pub use kernel::{Kernel, KernelError};
 pub use layout::{Frames, Layout, LayoutError, Request};
-pub use notes::{Notes, NotesError};

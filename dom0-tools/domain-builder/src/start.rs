@@ -2,11 +2,11 @@
 
 use alloc::boxed::Box;
 
+use kernel_image::XenNotes;
 use xen_abi as abi;
 use xen_abi::{start_info, vcpu_guest_context};
 
 use crate::layout::Layout;
-use crate::notes::Notes;
 
 /// Interrupts enabled, in rflags: a PV guest always runs so.
 const EFLAGS_IF: u64 = 1 << 9;
@@ -25,7 +25,7 @@ pub(crate) struct Facts<'a> {
 }
 
 /// The start_info page's beginning. The command line must be shorter than `MAX_GUEST_CMDLINE`.
-pub(crate) fn fill_start_info(layout: &Layout, notes: &Notes, facts: &Facts<'_>) -> Box<start_info> {
+pub(crate) fn fill_start_info(layout: &Layout, notes: &XenNotes, facts: &Facts<'_>) -> Box<start_info> {
     let mut info = Box::<start_info>::default();
     info.magic[..abi::XEN_START_INFO_MAGIC.len()].copy_from_slice(abi::XEN_START_INFO_MAGIC);
     info.nr_pages = facts.pages;
@@ -56,7 +56,7 @@ pub(crate) fn fill_start_info(layout: &Layout, notes: &Notes, facts: &Facts<'_>)
 }
 
 /// The registers of vcpu 0: in the kernel, at its entry, start_info in rsi.
-pub(crate) fn first_context(layout: &Layout, notes: &Notes, root_mfn: u64) -> Box<vcpu_guest_context> {
+pub(crate) fn first_context(layout: &Layout, notes: &XenNotes, root_mfn: u64) -> Box<vcpu_guest_context> {
     let mut context = Box::<vcpu_guest_context>::default();
     let stack_top = layout.va(layout.stack + 1);
     context.flags = abi::VGCF_in_kernel | abi::VGCF_online;

@@ -5,6 +5,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec;
 use alloc::vec::Vec;
 
+use kernel_image::NotesError;
 use privcmd::{Mapping, PAGE_SIZE};
 use proptest::prelude::*;
 use xen_abi as abi;
@@ -13,7 +14,7 @@ use xenctrl::fake::Fake;
 use xenctrl::{CreateDomain, Domains, Hypervisor};
 use zerocopy::FromBytes;
 
-use crate::{BuildError, Built, Channel, KernelError, LayoutError, NotesError, Params, build};
+use crate::{BuildError, Built, Channel, KernelError, LayoutError, Params, build};
 
 type Kernel = crate::Kernel<Mapping>;
 
@@ -269,7 +270,7 @@ fn what_is_impossible_is_said() {
         ..Elf::linux()
     };
     let error = Kernel::from_elf(&plain.bytes()).unwrap_err();
-    assert!(matches!(error, KernelError::Notes(NotesError::None)), "{error}");
+    assert!(matches!(error, KernelError::Notes(NotesError::NoXenNotes)), "{error}");
     let far = Elf {
         segments: vec![(0, vec![1], 1), (1 << 40, vec![1], 1)],
         ..Elf::linux()

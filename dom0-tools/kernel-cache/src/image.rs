@@ -3,9 +3,9 @@
 use std::fmt;
 
 use domain_builder::KernelError;
+use kernel_image::{BzImageError, Packing, find_payload};
 use privcmd::Mapping;
 
-use crate::bzimage::{BzImageError, Packing, find_payload};
 use crate::unpack::{UnpackError, unpack};
 
 /// A kernel whose stored form lies in a mapped file, or in memory.
@@ -39,11 +39,11 @@ impl std::error::Error for ImageError {}
 /// # Errors
 /// Why it cannot be started as a PV guest.
 pub fn read_image(file: &[u8]) -> Result<Kernel, ImageError> {
-    let (packing, data, length) = find_payload(file).map_err(ImageError::Container)?;
-    if packing == Packing::Plain {
-        return Kernel::from_elf(data).map_err(ImageError::Kernel);
+    let payload = find_payload(file).map_err(ImageError::Container)?;
+    if payload.packing == Packing::Plain {
+        return Kernel::from_elf(payload.data).map_err(ImageError::Kernel);
     }
-    let elf = unpack(packing, data, length).map_err(ImageError::Unpack)?;
+    let elf = unpack(payload.packing, payload.data, payload.unpacked_len).map_err(ImageError::Unpack)?;
     Kernel::from_elf(&elf).map_err(ImageError::Kernel)
 }
 

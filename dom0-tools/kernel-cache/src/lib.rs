@@ -17,12 +17,10 @@ use std::time::SystemTime;
 
 use privcmd::Mapping;
 
-mod bzimage;
 mod image;
 mod unpack;
 mod xz;
 
-pub use bzimage::{BzImageError, Packing, find_payload};
 pub use image::{ImageError, Kernel, read_image};
 pub use unpack::{UnpackError, unpack};
 

@@ -3,9 +3,9 @@
 use std::fmt;
 use std::io::Read;
 
-use domain_builder::bytes::{u16_at, u32_at};
+use kernel_image::Packing;
+use kernel_image::bytes::{u16_at, u32_at};
 
-use crate::bzimage::Packing;
 use crate::xz;
 
 /// Largest kernel that is unpacked, in bytes: a few bytes must not become all of Dom0's memory.

@@ -1,9 +1,9 @@
 //! Unpacks a kernel payload into a buffer of the right size. Corrupt input ends in an error, never in a panic.
 
-use crate::bzimage::Packing;
-use crate::elf::u32_at;
 use alloc::boxed::Box;
 use core::fmt;
+use kernel_image::Packing;
+use kernel_image::bytes::{u16_at, u32_at};
 
 /// Why unpacking failed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -61,7 +61,7 @@ fn gzip_header_len(data: &[u8]) -> Option<usize> {
     let flags = *data.get(3)?;
     let mut at = 10usize;
     if flags & extra != 0 {
-        at += 2 + usize::from(crate::elf::u16_at(data, at)?);
+        at += 2 + usize::from(u16_at(data, at)?);
     }
     for text in [name, comment] {
         if flags & text != 0 {

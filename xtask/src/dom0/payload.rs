@@ -1,9 +1,10 @@
-//! Kernel images: the bzImage header, the compressed kernel inside, the decompressed one from a cache.
+//! Kernel images: their version, and the decompressed kernel from a cache.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use kernel_image::{Packing, find_payload};
 use sha2::{Digest, Sha256};
 use xz4rust::{XzDecoder, XzNextBlockResult};
 
@@ -13,18 +14,9 @@ use crate::workspace;
 /// Largest window that a kernel's xz stream may ask for.
 const XZ_DICT_MAX: usize = 128 << 20;
 
-fn u32_at(image: &[u8], at: usize) -> Option<usize> {
-    let bytes = image.get(at..at + 4)?.try_into().ok()?;
-    usize::try_from(u32::from_le_bytes(bytes)).ok()
-}
-
-fn is_bzimage(image: &[u8]) -> bool {
-    image.get(0x202..0x206) == Some(b"HdrS")
-}
-
 /// What `uname -r` will say, from a bzImage's header.
 pub fn version(image: &[u8]) -> Option<String> {
-    if !is_bzimage(image) {
+    if image.get(0x202..0x206) != Some(b"HdrS") {
         return None;
     }
     let at = 0x200 + usize::from(u16::from_le_bytes(image.get(0x20e..0x210)?.try_into().ok()?));
@@ -33,22 +25,6 @@ pub fn version(image: &[u8]) -> Option<String> {
         .split_whitespace()
         .next()
         .map(str::to_owned)
-}
-
-/// The compressed kernel inside a bzImage.
-pub fn compressed(image: &[u8]) -> Result<&[u8]> {
-    let find = || {
-        let sectors = match image[0x1f1] {
-            0 => 4,
-            sectors => usize::from(sectors),
-        };
-        let start = (sectors + 1) * 512 + u32_at(image, 0x248)?;
-        image.get(start..start + u32_at(image, 0x24c)?)
-    };
-    if !is_bzimage(image) {
-        bail!("not a bzImage: its header has no HdrS");
-    }
-    find().context("the bzImage ends before its payload does")
 }
 
 /// Decompresses a payload by the method that its first bytes name.
@@ -128,7 +104,8 @@ pub fn content_hash(bytes: &[u8]) -> String {
 /// The kernel as a plain ELF file: decompressed once, then from a cache by content hash.
 pub fn vmlinux(image: &Path) -> Result<PathBuf> {
     let bytes = workspace::read(image)?;
-    if bytes.starts_with(b"\x7fELF") {
+    let payload = find_payload(&bytes).with_context(|| image.display().to_string())?;
+    if payload.packing == Packing::Plain && bytes.starts_with(payload.data) {
         return Ok(image.to_path_buf());
     }
     let cached = workspace::cache("vmlinux")?.join(content_hash(&bytes));
@@ -136,8 +113,7 @@ pub fn vmlinux(image: &Path) -> Result<PathBuf> {
         return Ok(cached);
     }
     let step = Step::new(format!("decompressing {}", image.display()));
-    let elf = compressed(&bytes)
-        .and_then(decompress)
+    let elf = decompress(payload.data)
         .with_context(|| format!("cannot decompress {}; --bzimage passes it as it is", image.display()))?;
     workspace::write(&cached, &elf)?;
     step.done(format!("{} KiB", elf.len() / 1024));
@@ -155,20 +131,6 @@ mod tests {
         file.extend(miniz_oxide::deflate::compress_to_vec(b"some bytes", 6));
         file.extend_from_slice(&[0; 8]);
         assert_eq!(gunzip(&file).unwrap(), b"some bytes");
-    }
-
-    #[test]
-    fn payload_of_a_bzimage_is_found_by_its_header() {
-        let mut image = vec![0; 2048];
-        image[0x1f1] = 1;
-        image[0x202..0x206].copy_from_slice(b"HdrS");
-        image[0x248] = 16;
-        image[0x24c] = 4;
-        image[1040..1044].copy_from_slice(b"load");
-        assert_eq!(compressed(&image).unwrap(), b"load");
-        image.truncate(1042);
-        assert!(compressed(&image).is_err());
-        assert!(compressed(b"text").is_err());
     }
 
     #[test]

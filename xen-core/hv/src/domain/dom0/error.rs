@@ -1,13 +1,11 @@
 //! What can be wrong with Dom0, each in one line.
 
 use core::fmt;
+use kernel_image::{BzImageError, ElfError, NotesError};
 use xen_abi::Errno;
-use xen_logic::bzimage::BzImageError;
 use xen_logic::dom0_layout::LayoutError;
 use xen_logic::dom0_mem::Dom0MemError;
-use xen_logic::elf::ElfError;
 use xen_logic::unpack::UnpackError;
-use xen_logic::xen_notes::NotesError;
 
 /// Why there is no Dom0.
 #[derive(Clone, Copy, Debug)]

@@ -6,10 +6,8 @@ use crate::boot::Module;
 use crate::mm;
 use crate::mm::frame::Mfn;
 use crate::mm::layout::PAGE_SIZE;
-use xen_logic::bzimage::{self, Packing, Payload};
-use xen_logic::elf::Elf;
+use kernel_image::{BzImageError, Elf, Packing, Payload, Role, XenNotes, find_payload};
 use xen_logic::unpack;
-use xen_logic::xen_notes::XenNotes;
 
 /// Largest kernel that is unpacked: what one run of frames can hold.
 const MAX_UNPACKED: usize = 512 << 20;
@@ -72,20 +70,18 @@ pub(super) struct Kernel {
     extent: (u64, u64),
 }
 
-/// Unpacks a bzImage's payload.
+/// Where the ELF file of a payload is: here already, or unpacked now.
 fn unpack_payload(payload: Payload<'static>) -> Result<Source, BuildError> {
     if payload.packing == Packing::Plain {
         return Ok(Source::Module(payload.data));
     }
-    if payload.unpacked_len > MAX_UNPACKED {
-        return Err(BuildError::Image(bzimage::BzImageError::Truncated));
+    // A packed file that is no bzImage does not say how much memory it takes.
+    let len = payload.unpacked_len.ok_or(BuildError::Image(BzImageError::Unknown))? as usize;
+    if len > MAX_UNPACKED {
+        return Err(BuildError::Image(BzImageError::Truncated));
     }
-    log::info!(
-        "unpacking Dom0's kernel ({:?}, {} MiB)",
-        payload.packing,
-        payload.unpacked_len >> 20
-    );
-    let mut buffer = Buffer::new(payload.unpacked_len).ok_or(BuildError::NoMemory("unpacking the kernel"))?;
+    log::info!("unpacking Dom0's kernel ({:?}, {} MiB)", payload.packing, len >> 20);
+    let mut buffer = Buffer::new(len).ok_or(BuildError::NoMemory("unpacking the kernel"))?;
     unpack::unpack(payload.packing, payload.data, buffer.bytes_mut()).map_err(BuildError::Unpack)?;
     Ok(Source::Buffer(buffer))
 }
@@ -93,15 +89,10 @@ fn unpack_payload(payload: Payload<'static>) -> Result<Source, BuildError> {
 impl Kernel {
     /// Finds the ELF file in the module, unpacking it where needed, and reads its notes.
     pub(super) fn load(module: &Module) -> Result<Self, BuildError> {
-        let bytes = module_bytes(module);
-        let source = if Elf::has_magic(bytes) {
-            Source::Module(bytes)
-        } else {
-            unpack_payload(bzimage::payload(bytes).map_err(BuildError::Image)?)?
-        };
+        let payload = find_payload(module_bytes(module)).map_err(BuildError::Image)?;
+        let source = unpack_payload(payload)?;
         let elf = parse(&source)?;
-        let notes = XenNotes::parse(elf).map_err(BuildError::Notes)?;
-        notes.check_dom0().map_err(BuildError::Notes)?;
+        let notes = XenNotes::parse(elf, Role::Dom0).map_err(BuildError::Notes)?;
         let kernel = Self {
             notes,
             extent: elf.extent(),

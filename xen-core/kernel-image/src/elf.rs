@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use crate::bytes::{slice_at, u16_at, u32_at, u64_at};
+
 /// Why a slice is no kernel that can be loaded.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ElfError {
@@ -20,29 +22,16 @@ pub enum ElfError {
 impl fmt::Display for ElfError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ElfError::NotElf => write!(f, "not an ELF file"),
-            ElfError::WrongKind(what) => write!(f, "not an x86-64 ELF executable ({what})"),
-            ElfError::Truncated(what) => write!(f, "truncated ELF file: it ends before its {what}"),
-            ElfError::NoSegments => write!(f, "ELF file without a segment to load"),
-            ElfError::Bad(what) => write!(f, "malformed ELF file: bad {what}"),
+            Self::NotElf => write!(f, "not an ELF file"),
+            Self::WrongKind(what) => write!(f, "an ELF file, but {what}: a PV kernel is an x86-64 executable"),
+            Self::Truncated(what) => write!(f, "a truncated ELF file: it ends before its {what}"),
+            Self::NoSegments => write!(f, "an ELF file without anything to load"),
+            Self::Bad(what) => write!(f, "a malformed ELF file: its {what} makes no sense"),
         }
     }
 }
 
-/// Reads a little-endian u16 at `at`, if the slice is long enough.
-pub(crate) fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
-    Some(u16::from_le_bytes(bytes.get(at..at.checked_add(2)?)?.try_into().ok()?))
-}
-
-/// Reads a little-endian u32 at `at`, if the slice is long enough.
-pub(crate) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
-    Some(u32::from_le_bytes(bytes.get(at..at.checked_add(4)?)?.try_into().ok()?))
-}
-
-/// Reads a little-endian u64 at `at`, if the slice is long enough.
-pub(crate) fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
-    Some(u64::from_le_bytes(bytes.get(at..at.checked_add(8)?)?.try_into().ok()?))
-}
+impl core::error::Error for ElfError {}
 
 const PT_LOAD: u32 = 1;
 const PT_NOTE: u32 = 4;
@@ -78,67 +67,53 @@ pub struct Elf<'a> {
     bytes: &'a [u8],
     /// `e_entry`. A PV kernel is entered at its note instead.
     pub entry: u64,
-    phoff: usize,
-    phnum: usize,
-    shoff: usize,
-    shnum: usize,
+    /// Program headers.
+    programs: &'a [u8],
+    /// Section headers; a table that makes no sense is none.
+    sections: &'a [u8],
 }
 
 impl<'a> Elf<'a> {
-    /// Does this look like an ELF file of any kind?
-    pub fn has_magic(bytes: &[u8]) -> bool {
-        bytes.starts_with(b"\x7fELF")
-    }
-
     /// Checks the header and every program header, so that the iterators need not fail.
     ///
     /// # Errors
     /// What makes it no loadable x86-64 executable.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, ElfError> {
-        if !Self::has_magic(bytes) {
+        if !bytes.starts_with(b"\x7fELF") {
             return Err(ElfError::NotElf);
         }
-        let header = bytes.get(..64).ok_or(ElfError::Truncated("file header"))?;
+        let header = bytes.get(..64).ok_or(ElfError::Truncated("header"))?;
         let half = |at| u16_at(header, at).unwrap_or(0);
         let quad = |at| u64_at(header, at).unwrap_or(0);
-        if header[4] != 2 {
-            return Err(ElfError::WrongKind("not 64 bits"));
-        }
-        if header[5] != 1 {
-            return Err(ElfError::WrongKind("not little-endian"));
-        }
-        if half(18) != 62 {
-            return Err(ElfError::WrongKind("another machine"));
-        }
-        if half(16) != 2 && half(16) != 3 {
-            return Err(ElfError::WrongKind("not an executable"));
+        let wrong = match (header[4], header[5], half(18), half(16)) {
+            (2, 1, 62, 2 | 3) => None,
+            (2, 1, 62, _) => Some("not an executable"),
+            (2, 1, _, _) => Some("for another machine"),
+            (2, _, _, _) => Some("big-endian"),
+            _ => Some("not of 64 bits"),
+        };
+        if let Some(what) = wrong {
+            return Err(ElfError::WrongKind(what));
         }
         if usize::from(half(54)) != PHDR_SIZE {
-            return Err(ElfError::Bad("program header size"));
+            return Err(ElfError::Bad("size of program headers"));
         }
+        let table = |at: u64, count: u16, size: usize| slice_at(bytes, at, u64::from(count) * size as u64);
+        let sections = if usize::from(half(58)) == SHDR_SIZE {
+            table(quad(40), half(60), SHDR_SIZE)
+        } else {
+            None
+        };
         let elf = Self {
             bytes,
             entry: quad(24),
-            phoff: usize::try_from(quad(32)).map_err(|_| ElfError::Bad("program header offset"))?,
-            phnum: usize::from(half(56)),
-            shoff: usize::try_from(quad(40)).unwrap_or(usize::MAX),
-            shnum: if usize::from(half(58)) == SHDR_SIZE {
-                usize::from(half(60))
-            } else {
-                0
-            },
+            programs: table(quad(32), half(56), PHDR_SIZE).ok_or(ElfError::Truncated("program headers"))?,
+            sections: sections.unwrap_or_default(),
         };
         elf.check()
     }
 
     fn check(self) -> Result<Self, ElfError> {
-        let end = self
-            .phoff
-            .checked_add(self.phnum * PHDR_SIZE)
-            .ok_or(ElfError::Bad("program header offset"))?;
-        if end > self.bytes.len() {
-            return Err(ElfError::Truncated("program headers"));
-        }
         let mut loads = 0;
         for header in self.program_headers() {
             let kind = u32_at(header, 0).unwrap_or(0);
@@ -165,14 +140,11 @@ impl<'a> Elf<'a> {
     }
 
     fn program_headers(self) -> impl Iterator<Item = &'a [u8]> {
-        let end = self.phoff.saturating_add(self.phnum * PHDR_SIZE);
-        self.bytes.get(self.phoff..end).unwrap_or(&[]).chunks_exact(PHDR_SIZE)
+        self.programs.chunks_exact(PHDR_SIZE)
     }
 
     fn segment_data(self, header: &[u8]) -> Option<&'a [u8]> {
-        let offset = usize::try_from(u64_at(header, 8)?).ok()?;
-        let size = usize::try_from(u64_at(header, 32)?).ok()?;
-        self.bytes.get(offset..offset.checked_add(size)?)
+        slice_at(self.bytes, u64_at(header, 8)?, u64_at(header, 32)?)
     }
 
     /// The segments to load that are not empty, in the file's order.
@@ -199,19 +171,12 @@ impl<'a> Elf<'a> {
     /// Every note of the note segments, then of the note sections. A malformed rest ends its segment or section.
     pub fn notes(self) -> impl Iterator<Item = Note<'a>> {
         let segments = self.program_headers().filter(|h| u32_at(h, 0) == Some(PT_NOTE));
-        let sections = self.section_headers().filter(|h| u32_at(h, 4) == Some(SHT_NOTE));
         let in_segments = segments.filter_map(move |h| self.segment_data(h));
-        let in_sections = sections.filter_map(move |h| {
-            let offset = usize::try_from(u64_at(h, 24)?).ok()?;
-            let size = usize::try_from(u64_at(h, 32)?).ok()?;
-            self.bytes.get(offset..offset.checked_add(size)?)
-        });
+        let sections = self.sections.chunks_exact(SHDR_SIZE);
+        let in_sections = sections
+            .filter(|h| u32_at(h, 4) == Some(SHT_NOTE))
+            .filter_map(move |h| slice_at(self.bytes, u64_at(h, 24)?, u64_at(h, 32)?));
         in_segments.chain(in_sections).flat_map(|bytes| Notes { bytes })
-    }
-
-    fn section_headers(self) -> impl Iterator<Item = &'a [u8]> {
-        let end = self.shoff.saturating_add(self.shnum * SHDR_SIZE);
-        self.bytes.get(self.shoff..end).unwrap_or(&[]).chunks_exact(SHDR_SIZE)
     }
 }
 

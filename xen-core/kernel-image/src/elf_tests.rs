@@ -84,7 +84,7 @@ fn refusals() {
     let good = file(&[(1, 0, 4, b"text")]);
     assert!(Elf::parse(&good).is_ok());
     assert_eq!(Elf::parse(b"MZ").unwrap_err(), ElfError::NotElf);
-    assert_eq!(Elf::parse(&good[..60]).unwrap_err(), ElfError::Truncated("file header"));
+    assert_eq!(Elf::parse(&good[..60]).unwrap_err(), ElfError::Truncated("header"));
     assert_eq!(
         Elf::parse(&good[..100]).unwrap_err(),
         ElfError::Truncated("program headers")
@@ -103,11 +103,11 @@ fn refusals() {
         ElfError::Bad("segment address")
     );
     for (at, value, error) in [
-        (4, 1, ElfError::WrongKind("not 64 bits")),
-        (5, 2, ElfError::WrongKind("not little-endian")),
-        (18, 3, ElfError::WrongKind("another machine")),
+        (4, 1, ElfError::WrongKind("not of 64 bits")),
+        (5, 2, ElfError::WrongKind("big-endian")),
+        (18, 3, ElfError::WrongKind("for another machine")),
         (16, 1, ElfError::WrongKind("not an executable")),
-        (54, 57, ElfError::Bad("program header size")),
+        (54, 57, ElfError::Bad("size of program headers")),
     ] {
         let mut bad = good.clone();
         bad[at] = value;
