@@ -273,6 +273,16 @@ pub fn bench(args: &DensityArgs, over: &Overrides) -> Result<ExitCode> {
     let outcomes = wanted
         .map(|(tool, heading)| Ok((heading, outcome(tool, args, over)?)))
         .collect::<Result<Vec<(&str, Outcome)>>>()?;
+    let made = |outcome: &Outcome| outcome.creates.len();
+    if let [(_, one), (_, other)] = &outcomes[..]
+        && made(one) != made(other)
+    {
+        bail!(
+            "the logs are of {} and of {} guests; run both with as many",
+            made(one),
+            made(other)
+        );
+    }
     let columns: Vec<(&str, &Outcome)> = outcomes.iter().map(|(heading, outcome)| (*heading, outcome)).collect();
     let text = table(&columns);
     println!("{text}");
