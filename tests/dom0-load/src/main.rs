@@ -1,14 +1,18 @@
 //! Load for Dom0 that checks its own results: `dom0-load [ROUNDS] [LOAD…]`. Each load prints `NAME: ok` or says what
 //! was wrong; the exit status is the number of loads that failed. `dom0-load --counters reset|NAME` and
-//! `dom0-load --memory` ask the hypervisor, for the benchmarks; `--resources` and
-//! `--cpu-time DOMAIN` ask it for the tests of guests, `--give-line DOMAIN LINE` gives one an interrupt; `--store PID NODES` measures xenstored.
+//! `dom0-load --memory` ask the hypervisor, for the benchmarks; `--resources` and `--cpu-time DOMAIN` ask it for the
+//! tests of guests, `--give-line DOMAIN LINE` gives one an interrupt; `--store PID NODES` measures xenstored,
+//! `--disk-requests DEVICE COUNT` and `--echo-requests ADDRESS COUNT` a Linux guest's frontends.
 #![allow(unsafe_code, reason = "system calls and registers are what is tested")]
 
+mod aio;
 mod arch;
 mod fork;
 mod fpu;
 mod hypervisor;
+mod icmp;
 mod memory;
+mod requests;
 mod signal;
 mod store;
 mod system;
@@ -38,6 +42,8 @@ fn main() -> ExitCode {
         ["--counters", word] => Some(hypervisor::counters(word)),
         ["--memory"] => Some(hypervisor::memory()),
         ["--store", pid, nodes] => Some(store::bench(pid, nodes)),
+        ["--disk-requests", device, count] => Some(requests::disk(device, count)),
+        ["--echo-requests", address, count] => Some(requests::net(address, count)),
         ["--cpu-time", domain] => Some(hypervisor::cpu_time(domain)),
         ["--give-line", domain, line] => Some(hypervisor::give_line(domain, line)),
         ["--resources"] => Some(hypervisor::resources()),

@@ -2,6 +2,7 @@
 
 mod boot_time;
 pub mod density;
+pub mod drivers;
 pub mod guest_paths;
 pub mod guests;
 mod loads;

@@ -3,9 +3,12 @@
 //!
 //! Words: `ip=A.B.C.D` (10.0.0.2), `queues=N` (1), `pages=N` (64, each way and queue), `split=no` (one event channel a
 //! queue), `offload=no` (no blank checksums, no large segments), `limit=SECONDS` (600).
+//! `echoes=N` measures N echo requests of each kind, and serves nobody.
 #![no_std]
 #![no_main]
 extern crate alloc;
+
+mod echoes;
 
 use core::net::Ipv4Addr;
 use core::time::Duration;
@@ -67,7 +70,13 @@ fn main() -> Result<(), Error> {
     let address: Ipv4Addr = option("ip")
         .and_then(|text| text.parse().ok())
         .unwrap_or(Ipv4Addr::new(10, 0, 0, 2));
-    let device = serve(device, address)?;
+    let device = match number("echoes", 0) {
+        0 => serve(device, address)?,
+        count => {
+            echoes::measure(&mut device, address, count as u32)?;
+            device
+        }
+    };
     println!("{:?}", device.statistics());
     close(device)
 }

@@ -287,6 +287,13 @@ pub const ALL: &[Case] = &[
         "no path between guest and hypervisor takes more instructions than stock Xen's",
         rust_guests::costs,
     ),
+    long(case(
+        "guest-drivers",
+        1,
+        120,
+        "no request over the drivers in Rust takes more instructions than one over Linux's",
+        rust_guests::drivers,
+    )),
     case(
         "conform-linux",
         1,

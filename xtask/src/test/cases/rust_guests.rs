@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::super::room::Room;
 use crate::bench::on_disk::OnDisk;
-use crate::bench::{density, guest_paths};
+use crate::bench::{density, drivers, guest_paths};
 use crate::conform::{self, ConformArgs, Frontend};
 use crate::guest::iodom::{self, Load};
 use crate::guest::needs::{self, Needs};
@@ -190,6 +190,16 @@ fn conforms(room: &mut Room<'_>, frontend: Frontend, backend: Backend) -> Result
     let [passed, ..] = matrix.0[0].counts();
     ensure!(matrix.failures() == 0, "{}", conform::terminal(&matrix));
     ensure!(passed > 20, "only {passed} cases passed");
+    Ok(())
+}
+
+/// No request over the drivers in Rust is dearer than one over Linux's.
+pub fn drivers(room: &mut Room<'_>) -> Result<()> {
+    let rows = drivers::measure(&room.shared.hv, &room.shared.over)?;
+    room.keep_text(format!("{rows:#?}"));
+    let dearer: Vec<_> = rows.iter().filter(|row| row.ours > row.linux).collect();
+    ensure!(dearer.is_empty(), "dearer than Linux's: {dearer:?}");
+    ensure!(rows.len() > 10, "only {} kinds of request were measured", rows.len());
     Ok(())
 }
 
