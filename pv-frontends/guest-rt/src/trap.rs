@@ -1,5 +1,6 @@
 //! Traps: the table, the common handler, and code that may trap and is told so.
 use crate::{events, hypercall, vcpu};
+use core::arch::asm;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use xen_abi::*;
 
@@ -166,6 +167,37 @@ pub fn catch(code: extern "C" fn(u64) -> u64, argument: u64) -> Result<u64, Trap
         cr2,
         rip,
     })
+}
+
+/// Reads the word at an address, whatever is there; the trap where that cannot be read.
+pub fn read(address: u64) -> Result<u64, Trap> {
+    extern "C" fn load(address: u64) -> u64 {
+        let word;
+        // SAFETY: a load changes nothing that Rust knows of, and by assembly its value may be anything; a trap ends it.
+        unsafe { asm!("mov {}, [{}]", out(reg) word, in(reg) address, options(nostack, readonly, preserves_flags)) };
+        word
+    }
+    catch(load, address)
+}
+
+/// Writes 1 to the word at an address; the trap where that cannot be written.
+///
+/// # Safety
+/// Where it can be written, nothing else uses that word now.
+pub unsafe fn write(address: u64) -> Result<(), Trap> {
+    extern "C" fn store(address: u64) -> u64 {
+        // SAFETY: by the function's contract the word is nobody's; a trap ends it.
+        unsafe { asm!("mov qword ptr [{}], 1", in(reg) address, options(nostack, preserves_flags)) };
+        0
+    }
+    catch(store, address).map(|_| ())
+}
+
+/// An undefined instruction: code for [`catch`], and an end where nothing catches.
+pub extern "C" fn undefined(_: u64) -> u64 {
+    // SAFETY: it has no effect but the trap.
+    unsafe { asm!("ud2", options(nostack)) };
+    0
 }
 
 /// The vcpu's CR2 as the hypervisor left it.

@@ -7,6 +7,7 @@
 #![no_main]
 use core::fmt::{self, Write};
 use core::sync::atomic::{AtomicU32, Ordering, fence};
+use guest_rt::clock::ticks;
 use guest_rt::{hypercall, pages, start_info};
 use xen_abi::*;
 
@@ -66,15 +67,9 @@ impl Write for Console {
     }
 }
 
-fn word() -> &'static str {
-    let line = &start_info().cmd_line;
-    let end = line.iter().position(|&byte| byte == 0 || byte == b' ');
-    core::str::from_utf8(&line[..end.unwrap_or(line.len())]).unwrap_or_default()
-}
-
 fn main() {
     let mut console = Console::find();
-    let word = word();
+    let word = guest_rt::words().next().unwrap_or_default();
     let _ = writeln!(console, "DOMU UP {word}\r");
     match word {
         "spin" => spin(),
@@ -161,11 +156,4 @@ fn pirq(console: &mut Console) -> ! {
         }
         hypercall::sched_op(SCHEDOP_yield, &mut ());
     }
-}
-
-fn ticks() -> u64 {
-    let (low, high): (u32, u32);
-    // SAFETY: reads a counter.
-    unsafe { core::arch::asm!("rdtsc", out("eax") low, out("edx") high, options(nomem, nostack, preserves_flags)) };
-    u64::from(high) << 32 | u64::from(low)
 }

@@ -8,17 +8,6 @@ use xen_abi::*;
 pub(crate) const GREF: u32 = 100;
 const MARKS: u16 = GTF_reading | GTF_writing;
 
-extern "C" fn read_word(address: u64) -> u64 {
-    // SAFETY: a page of the tests', or a trap that ends this function.
-    unsafe { (address as *const u64).read_volatile() }
-}
-
-extern "C" fn write_word(address: u64) -> u64 {
-    // SAFETY: as above.
-    unsafe { (address as *mut u64).write_volatile(77) };
-    0
-}
-
 /// Maps `gref` at `host_addr`, which is that of a page or of an entry.
 pub(crate) fn map(gref: u32, host_addr: u64, flags: u32) -> gnttab_map_grant_ref {
     one(
@@ -81,7 +70,7 @@ fn writable() {
     check!("map/marks", flags(GREF) & MARKS == MARKS, "{:#x}", flags(GREF));
     check!("map/unmap", unmap(op.handle, at.address()) == GNTST_okay, "");
     check!("map/no-marks", flags(GREF) == GTF_permit_access, "{:#x}", flags(GREF));
-    let read = trap::catch(read_word, at.address());
+    let read = trap::read(at.address());
     check!("map/gone", read.is_err(), "still mapped");
     let again = unmap(op.handle, at.address());
     check!("map/unmap-twice", again == GNTST_bad_handle, "{again}");
@@ -108,7 +97,8 @@ fn read_only() {
         op.status
     );
     check!("map/reading", flags(GREF) & MARKS == GTF_reading, "{:#x}", flags(GREF));
-    let wrote = trap::catch(write_word, at.address());
+    // SAFETY: a page of the tests.
+    let wrote = unsafe { trap::write(at.address()) };
     check!(
         "map/readonly-fault",
         wrote.is_err() && lent.read(0) == 5,
@@ -302,11 +292,7 @@ fn replace() {
         "{}",
         done.status
     );
-    check!(
-        "map/replace-moved",
-        trap::catch(read_word, new.address()).is_err(),
-        "still mapped"
-    );
+    check!("map/replace-moved", trap::read(new.address()).is_err(), "still mapped");
     check!("map/replace-marks", flags(GREF) & MARKS == 0, "{:#x}", flags(GREF));
     restore(at);
     restore(new);
