@@ -26,7 +26,7 @@ check dominfo v dominfo v1
 said dominfo/memory 'Used memory: *163840 KiB'
 said dominfo/most 'Max memory: *196608 KiB'
 check vcpuinfo v vcpuinfo v1
-said vcpuinfo/cpu '^CPU: *0'
+said vcpuinfo/cpu '^CPU: *[0-9]'
 check vcpucount v vcpucount --current --live v1
 said vcpucount/one '^1$'
 check domblklist v domblklist v1
