@@ -19,7 +19,7 @@ console_of() { cat "$logs/guest-$1.log" "$logs/guest-$1--incoming.log" 2> /dev/n
 move() {
     local end=$(($(date +%s) + patience)) status
     while :; do
-        xlr migrate demo "tcp:$1:$port" > /tmp/move 2>&1
+        xlr -v -T migrate demo "tcp:$1:$port" > /tmp/move 2>&1
         status=$?
         [ $status -ne 0 ] && grep -q 'cannot reach' /tmp/move && [ "$(date +%s)" -lt $end ] || break
         sleep 1
@@ -27,9 +27,14 @@ move() {
     cat /tmp/move
     return $status
 }
-receive() { xlr migrate-receive --listen "$1:$port"; }
-# took N: what the sender's last line says of a move.
-took() { sed -n "s/^xlr: migrated in/MOVE $1 in/p" /tmp/out; }
+receive() { xlr -v -T migrate-receive --listen "$1:$port"; }
+# took N: what the sender says of a move: when the guest stood still, and at last how long.
+took() {
+    grep 'asked to suspend\|runs on the other host' /tmp/out
+    sed -n "s/^.* xlr: migrated in/MOVE $1 in/p" /tmp/out
+}
+# came: when the guest was whole here.
+came() { grep 'connected its devices' /tmp/out; }
 
 if [ "$role" = there ]; then
     # The first comer is dropped in the middle of its move: nothing of it may stay.
@@ -51,7 +56,7 @@ if [ "$role" = there ]; then
     exit
 fi
 
-grep -v '^disk' /etc/paravane/demo.cfg > /tmp/demo.cfg
+grep -v "^disk" /etc/paravane/demo.cfg | sed "s/^memory = .*/memory = 112/" > /tmp/demo.cfg
 check create xlr create /tmp/demo.cfg
 check boot boots demo
 check other-host eventually ping -c 1 -W 5 $there
@@ -61,7 +66,7 @@ nc -l -p 5003 <> $never > /tmp/counted &
 in_guest demo "(n=0; while :; do n=\$((n + 1)); echo \$n; sleep 0.2; done | nc $here 5003) > /dev/null 2>&1 & echo begun" > /dev/null
 counts() { [ "$(wc -l < /tmp/counted)" -gt "${1:-5}" ]; }
 check connection eventually counts
-ping -i 0.2 $guest > /tmp/pings 2>&1 &
+/paravane/dom0-load --pings $guest > /tmp/pings 2>&1 &
 pings=$!
 
 refused broken any 'goes on here\|runs here' move $there
@@ -75,7 +80,10 @@ while [ $turn -le "$moves" ]; do
     check "send-$turn" move $there
     took $turn
     check "send-$turn/gone" only_domains Domain-0
-    [ $((turn + 1)) -gt "$moves" ] || check "receive-$((turn + 1))" receive $here
+    if [ $((turn + 1)) -le "$moves" ]; then
+        check "receive-$((turn + 1))" receive $here
+        came
+    fi
     turn=$((turn + 2))
 done
 sum_kept() { [ "$(in_guest demo 'md5sum < /tmp/kept' | tail -n 1)" = "$sum" ]; }
@@ -88,8 +96,8 @@ before=$(wc -l < /tmp/counted)
 check connection-holds eventually counts "$before"
 in_order() { awk '{ n++ } $1 != n { exit 1 }' /tmp/counted; }
 check connection/nothing-lost in_order
-kill -INT $pings
-wait $pings
-tail -n 3 /tmp/pings
+kill $pings
+check pings wait $pings
+cat /tmp/pings
 check shutdown xlr shutdown -w demo
 finish

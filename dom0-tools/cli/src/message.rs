@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 use std::sync::OnceLock;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::context::GlobalOptions;
 
@@ -48,15 +48,12 @@ pub fn detail(text: impl Display) {
 }
 
 fn now() -> String {
-    let seconds = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs();
-    stamp(seconds)
+    stamp(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
 }
 
-/// Seconds since 1970 as date and time of day, UTC.
-fn stamp(seconds: u64) -> String {
+/// Time since 1970 as date and time of day, UTC.
+fn stamp(time: Duration) -> String {
+    let (seconds, millis) = (time.as_secs(), time.subsec_millis());
     let (day, second) = (seconds / 86_400, seconds % 86_400);
     // Days are counted from 1 March of year 0, so that leap days come last: 400 years have 146097 days.
     let day = day + 719_468;
@@ -68,19 +65,23 @@ fn stamp(seconds: u64) -> String {
     let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
     let year = era * 400 + year + u64::from(month <= 2);
     let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-    format!("{year:04}-{month:02}-{date:02} {hour:02}:{minute:02}:{second:02} UTC")
+    format!("{year:04}-{month:02}-{date:02} {hour:02}:{minute:02}:{second:02}.{millis:03} UTC")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn at(seconds: u64, millis: u64) -> String {
+        stamp(Duration::from_secs(seconds) + Duration::from_millis(millis))
+    }
+
     #[test]
     fn stamps_are_right_around_leap_days() {
-        assert_eq!(stamp(0), "1970-01-01 00:00:00 UTC");
-        assert_eq!(stamp(951_782_399), "2000-02-28 23:59:59 UTC");
-        assert_eq!(stamp(951_782_400), "2000-02-29 00:00:00 UTC");
-        assert_eq!(stamp(951_868_800), "2000-03-01 00:00:00 UTC");
-        assert_eq!(stamp(1_795_417_013), "2026-11-23 06:56:53 UTC");
+        assert_eq!(at(0, 0), "1970-01-01 00:00:00.000 UTC");
+        assert_eq!(at(951_782_399, 0), "2000-02-28 23:59:59.000 UTC");
+        assert_eq!(at(951_782_400, 0), "2000-02-29 00:00:00.000 UTC");
+        assert_eq!(at(951_868_800, 0), "2000-03-01 00:00:00.000 UTC");
+        assert_eq!(at(1_795_417_013, 250), "2026-11-23 06:56:53.250 UTC");
     }
 }

@@ -2,7 +2,8 @@
 //! was wrong; the exit status is the number of loads that failed. `dom0-load --counters reset|NAME` and
 //! `dom0-load --memory` ask the hypervisor, for the benchmarks; `--resources` and `--cpu-time DOMAIN` ask it for the
 //! tests of guests, `--give-line DOMAIN LINE` gives one an interrupt; `--store PID NODES` measures xenstored,
-//! `--disk-requests DEVICE COUNT` and `--echo-requests ADDRESS COUNT` a Linux guest's frontends.
+//! `--disk-requests DEVICE COUNT` and `--echo-requests ADDRESS COUNT` a Linux guest's frontends;
+//! `--pings ADDRESS` says when a guest did not answer.
 #![allow(unsafe_code, reason = "system calls and registers are what is tested")]
 
 mod aio;
@@ -12,6 +13,7 @@ mod fpu;
 mod hypervisor;
 mod icmp;
 mod memory;
+mod pings;
 mod requests;
 mod signal;
 mod store;
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
         ["--store", pid, nodes] => Some(store::bench(pid, nodes)),
         ["--disk-requests", device, count] => Some(requests::disk(device, count)),
         ["--echo-requests", address, count] => Some(requests::net(address, count)),
+        ["--pings", address] => Some(pings::run(address)),
         ["--cpu-time", domain] => Some(hypervisor::cpu_time(domain)),
         ["--give-line", domain, line] => Some(hypervisor::give_line(domain, line)),
         ["--resources"] => Some(hypervisor::resources()),

@@ -8,8 +8,8 @@ use anyhow::{Context, Result, anyhow};
 use super::room::{Room, Root};
 use crate::run;
 
-/// Boots both from the same options and files, and gives the output of both commands, first `here`'s.
-pub fn exec(room: &mut Room<'_>, root: Root, here: &str, there: &str) -> Result<String> {
+/// Boots both from the same options and files, and gives what the commands printed, first `here`'s.
+pub fn exec(room: &mut Room<'_>, root: Root, here: &str, there: &str) -> Result<[String; 2]> {
     let wire = room.scratch().join("wire");
     let card = |server: &str, mac: &str| {
         [
@@ -53,5 +53,5 @@ pub fn exec(room: &mut Room<'_>, root: Root, here: &str, there: &str) -> Result<
             .error
             .context(format!("the other host; it said last:\n{}", tail.join("\n")))
     })?;
-    Ok(format!("{here}\n{}", there.output))
+    Ok([here, there.output])
 }

@@ -1,19 +1,26 @@
 //! The destination's side of a migration: the domain is made under another name, and gets its own, and runs, when the
 //! source has let go of it.
 
+use std::time::{Duration, Instant};
+
 use anyhow::{Context, Result, bail};
 use migration_stream::Source;
 use migration_stream::handshake::Message;
+use xenctrl::DomId;
 use xenstore_client::Client;
 
 use super::image;
 use super::progress::Progress;
 use super::transport::Transport;
 use crate::life::create::{Created, Request};
+use crate::life::devices::backend;
+use crate::life::devices::remove::devices_of;
 use crate::life::teardown::tear_down;
 use crate::life::{Tools, name};
 use crate::{failure, message};
 
+/// How long a guest may take to connect its devices before the source is told that it runs.
+const CONNECT_TIME: Duration = Duration::from_secs(30);
 /// What the new domain is called until it is ours.
 const SUFFIX: &str = "--incoming";
 
@@ -51,6 +58,9 @@ pub fn receive(
     if started.is_err() {
         // Before a word of it: the connection may be broken, too.
         take_away(tools, store, &created);
+    } else if !paused {
+        // The guest stands still for others until its network is back; the source counts that, too.
+        wait_for_devices(store, created.domid);
     }
     Message::Report.send(&mut &transport.to)?;
     let byte = [u8::from(started.is_err())];
@@ -69,6 +79,20 @@ fn start(tools: Tools<'_>, store: &mut Client, created: &Created, name: &str, pa
         tools.hypervisor.unpause_domain(created.domid)?;
     }
     Ok(())
+}
+
+/// Waits until the guest uses its devices again. It runs, whatever comes of that.
+fn wait_for_devices(store: &mut Client, domid: DomId) {
+    let end = Instant::now() + CONNECT_TIME;
+    let left = devices_of(store, domid).and_then(|devices| backend::wait_connected(store, &devices, end));
+    match left.as_deref() {
+        Ok([]) => message::detail("the guest has connected its devices"),
+        Ok([device, ..]) => message::warn(format_args!(
+            "{device} is not connected after {} s; does the guest use it?",
+            CONNECT_TIME.as_secs()
+        )),
+        Err(error) => message::warn(failure::text(error)),
+    }
 }
 
 fn take_away(tools: Tools<'_>, store: &mut Client, created: &Created) {

@@ -29,7 +29,7 @@ pub struct Took {
     pub rounds: u32,
     /// Pages that went over, again and again ones included.
     pub pages: u64,
-    /// When the domain was suspended.
+    /// When the domain was asked to suspend.
     pub suspended: Option<Instant>,
 }
 
@@ -58,10 +58,10 @@ pub fn send<W: Write>(
     libxc::write_header(to, (version.major, version.minor))?;
     write_static(hypervisor, domid, to)?;
     let log = if live { Log::begin(hypervisor, domid)? } else { None };
+    let suspended = log.is_none().then(Instant::now);
     if log.is_none() {
         suspend()?;
     }
-    let suspended = log.is_none().then(Instant::now);
     let list = GuestList::read(hypervisor, domid)?;
     let sent = vec![None; list.len()];
     let took = Took {
@@ -172,8 +172,8 @@ impl<W: Write> Sender<'_, W> {
             self.read_list_again()?;
             pages = dirty;
         }
-        suspend()?;
         self.took.suspended = Some(Instant::now());
+        suspend()?;
         self.read_list_again()?;
         late.extend(self.dirty(DirtyLog::Clean)?);
         late.extend(self.changed()?);
@@ -393,7 +393,7 @@ impl<W: Write> Sender<'_, W> {
 }
 
 impl Took {
-    /// Time since the domain was suspended.
+    /// Time since the domain was asked to suspend.
     pub fn down(&self) -> Duration {
         self.suspended.map(|since| since.elapsed()).unwrap_or_default()
     }

@@ -22,7 +22,7 @@ use crate::{failure, message};
 /// What a migration took.
 #[derive(Clone, Copy, Debug)]
 pub struct Moved {
-    /// From the suspension here to the word that it runs there.
+    /// From the request to suspend here to the word that it runs there, by `xlr` with its devices connected.
     pub down: Duration,
     /// All of it.
     pub total: Duration,
@@ -69,6 +69,7 @@ pub fn migrate(
             )));
         }
     }
+    message::detail("the domain runs on the other host");
     let (down, total) = (took.down(), progress.elapsed());
     let uuid = Uuid(hypervisor.domain_info(domid)?.uuid);
     tear_down(tools, store, uuid, Some(domid))?;
@@ -104,6 +105,7 @@ fn hand_over(
     xl::write(&mut to, &config)?;
     let took = image::write(hypervisor, domid, &mut to, progress, true, &mut || {
         *suspended = true;
+        message::detail("the guest is asked to suspend");
         suspend::suspend(hypervisor, store, domid)
     })
     .context("the domain cannot be sent")?;

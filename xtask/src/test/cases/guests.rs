@@ -46,6 +46,8 @@ const SAVE: Script = script!("save.sh");
 const IMAGES: Script = script!("images.sh");
 /// For two machines.
 pub const MIGRATE: Script = script!("migrate.sh");
+/// For two machines on Debian's disk.
+pub const XL_MIGRATE: Script = script!("xl_migrate.sh");
 const RARE: Script = script!("rare.sh");
 const KERNEL: Script = script!("kernel.sh");
 const PVGRUB: Script = script!("pvgrub.sh");

@@ -4,7 +4,8 @@ use anyhow::{Result, ensure};
 
 use super::super::pair;
 use super::super::room::{Room, Root};
-use super::guests;
+use super::{downtime, guests};
+use crate::guest_program;
 
 /// MiB of each machine.
 const MEMORY: u32 = 2048;
@@ -22,28 +23,40 @@ pub fn long(room: &mut Room<'_>) -> Result<()> {
 fn moves(room: &mut Room<'_>, count: u32) -> Result<()> {
     room.args.tools = true;
     room.args.mem = MEMORY;
+    room.add_file("dom0-load", &guest_program::dom0_load()?)?;
     for script in [guests::LIB, guests::MIGRATE] {
         room.files.push(script.into());
     }
     let command = |role: &str| format!("echo SCENARIO {role}; sh /paravane/migrate.sh {role} {count}; true");
-    let both = pair::exec(room, Root::RamDisk, &command("here"), &command("there"))?;
+    let [here, there] = pair::exec(room, Root::RamDisk, &command("here"), &command("there"))?;
+    let both = format!("{here}\n{there}");
     let told = both.lines().filter(|line| line.starts_with("MOVE ")).count();
     for line in both.lines().filter(|line| line.starts_with("MOVE ")) {
         crate::progress::note(line);
     }
     guests::judge(&both, 2)?;
     ensure!(told == count as usize, "{told} of {count} moves told what they took");
+    crate::progress::note(downtime::judge(&here, &there, told)?);
     Ok(())
+}
+
+/// Debian's xl moves a guest that writes its memory to the other host and back.
+pub fn xl(room: &mut Room<'_>) -> Result<()> {
+    on_debian(room, &[guests::XL_MIGRATE], "xl_migrate.sh", 2)
 }
 
 /// Debian's libvirt moves a guest from one host to another.
 pub fn virsh(room: &mut Room<'_>) -> Result<()> {
+    on_debian(room, &[guests::LIBVIRT, guests::VIRSH_MIGRATE], "virsh_migrate.sh", 1)
+}
+
+fn on_debian(room: &mut Room<'_>, scripts: &[guests::Script], name: &str, count: u32) -> Result<()> {
     room.args.mem = MEMORY;
     room.args.qemu_args.extend(guests::STEADY.map(Into::into));
-    for script in [guests::LIB, guests::DEBIAN, guests::LIBVIRT, guests::VIRSH_MIGRATE] {
-        room.files.push(script.into());
+    for script in [guests::LIB, guests::DEBIAN].iter().chain(scripts) {
+        room.files.push((*script).into());
     }
-    let command = |role: &str| format!("echo SCENARIO {role}; bash /paravane/virsh_migrate.sh {role}; true");
+    let command = |role: &str| format!("echo SCENARIO {role}; bash /paravane/{name} {role} {count}; true");
     let both = pair::exec(room, Root::Debian, &command("here"), &command("there"))?;
-    guests::judge(&both, 2)
+    guests::judge(&both.join("\n"), 2)
 }

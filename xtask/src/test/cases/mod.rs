@@ -3,6 +3,7 @@
 mod bad_input;
 mod case;
 mod devices;
+mod downtime;
 pub mod guests;
 mod kernels;
 mod life;
@@ -377,6 +378,13 @@ pub const ALL: &[Case] = &[
         1200,
         "the same with twenty moves",
         migration::long,
+    )),
+    long(case(
+        "migration-xl",
+        1,
+        300,
+        "the same by Debian's xl, two moves, both hosts on Debian's disk",
+        migration::xl,
     )),
     long(case(
         "guests-images",

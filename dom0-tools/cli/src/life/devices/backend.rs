@@ -67,6 +67,25 @@ pub fn wait_ready(store: &mut Client, device: &Device, time: Duration) -> Result
     }
 }
 
+/// Waits until the guest has connected its devices; those that it has not connected at `end`.
+pub fn wait_connected(store: &mut Client, devices: &[Device], end: Instant) -> Result<Vec<Device>> {
+    let mut left = Vec::new();
+    for device in devices {
+        let path = format!("{}/state", device.backend());
+        let connected = wait_for(store, &path, end, |store| {
+            // One that closes has been connected before.
+            Ok(!matches!(
+                state(store, device)?,
+                State::Initialising | State::InitWait | State::Initialised
+            ))
+        })?;
+        if !connected {
+            left.push(*device);
+        }
+    }
+    Ok(left)
+}
+
 /// What the backend has reported, for a message.
 pub fn refusal(store: &mut impl Store, device: &Device) -> Result<String> {
     let reported = store
