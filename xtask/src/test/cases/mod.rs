@@ -274,13 +274,13 @@ pub const ALL: &[Case] = &[
         "forty small guests one after the other: none dearer than the first, nothing left behind",
         rust_guests::density,
     )),
-    long(case(
+    case(
         "guest-new",
         1,
-        60,
+        20,
         "a guest made from the template boots",
         rust_guests::new_guest,
-    )),
+    ),
     case(
         "guest-costs",
         1,
@@ -309,13 +309,13 @@ pub const ALL: &[Case] = &[
         "conformance cases against the driver domain",
         rust_guests::conform_iodom,
     ),
-    long(case(
+    case(
         "conform-linux-guest",
         1,
         150,
         "conformance cases of a Linux guest's frontends against the driver domain, its reboot among them",
         rust_guests::conform_linux_guest,
-    )),
+    ),
     case(
         "conform-broken",
         1,
