@@ -151,50 +151,12 @@ impl<P: SharedPage> Ring<P> {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::RefCell;
     use std::collections::VecDeque;
 
     use proptest::prelude::*;
 
     use super::*;
-
-    /// A page without a neighbour. Reads and writes outside it panic, which is what the tests look for.
-    struct Page(RefCell<[u8; 4096]>);
-
-    impl Page {
-        fn new() -> Self {
-            Self(RefCell::new([0; 4096]))
-        }
-    }
-
-    impl SharedPage for Page {
-        fn load(&self, offset: usize) -> u32 {
-            let page = self.0.borrow();
-            u32::from_le_bytes(page[offset..offset + 4].try_into().expect("four bytes"))
-        }
-        fn store(&self, offset: usize, value: u32) {
-            self.0.borrow_mut()[offset..offset + 4].copy_from_slice(&value.to_le_bytes());
-        }
-        fn read(&self, offset: usize, into: &mut [u8]) {
-            into.copy_from_slice(&self.0.borrow()[offset..offset + into.len()]);
-        }
-        fn write(&self, offset: usize, from: &[u8]) {
-            self.0.borrow_mut()[offset..offset + from.len()].copy_from_slice(from);
-        }
-    }
-
-    /// What an honest guest does: prints `bytes` as far as there is room.
-    fn print(page: &Page, bytes: &[u8]) -> usize {
-        let (consumed, mut produced) = (page.load(OUT_CONS), page.load(OUT_PROD));
-        let room = OUT_SIZE - produced.wrapping_sub(consumed);
-        let count = bytes.len().min(room as usize);
-        for byte in &bytes[..count] {
-            page.write(OUT_AT + (produced % OUT_SIZE) as usize, &[*byte]);
-            produced = produced.wrapping_add(1);
-        }
-        page.store(OUT_PROD, produced);
-        count
-    }
+    use crate::fake::Page;
 
     /// What an honest guest does: reads all that was typed.
     fn type_read(page: &Page) -> Vec<u8> {
@@ -230,7 +192,7 @@ mod tests {
     #[test]
     fn what_is_not_released_is_seen_again() {
         let page = Page::new();
-        print(&page, b"last words");
+        page.print(b"last words");
         let mut first = Vec::new();
         Ring::new(&page).peek(&mut first).expect("sane");
         let mut again = Vec::new();
@@ -257,7 +219,7 @@ mod tests {
             for (out, count) in steps {
                 let bytes: Vec<u8> = (0..count).map(|_| { next = next.wrapping_add(1); next }).collect();
                 if out {
-                    let done = print(&page, &bytes);
+                    let done = page.print(&bytes);
                     printed.extend(&bytes[..done]);
                     let had = seen.len();
                     let took = ring.peek(&mut seen).expect("honest");
@@ -292,7 +254,9 @@ mod tests {
             // Neither ring's indexes spoil the other's, nor what lies behind them in the page.
             prop_assert_eq!(page.load(IN_CONS), words[0]);
             prop_assert_eq!(page.load(OUT_PROD), words[3]);
-            prop_assert!(page.0.borrow()[OUT_PROD + 4..].iter().all(|&byte| byte == 0));
+            let mut behind = [1; 4096 - OUT_PROD - 4];
+            page.read(OUT_PROD + 4, &mut behind);
+            prop_assert!(behind.iter().all(|&byte| byte == 0));
         }
     }
 }

@@ -73,12 +73,7 @@ fn silence(domain: &Domain) {
 }
 
 fn grace_is_over(domain: &Domain) -> bool {
-    let is_over = quiesce::has_passed(Grace(domain.life.grace.load(SeqCst)));
-    if !is_over {
-        // Who waits for another CPU lets it run: a thread of the same core, or of the same emulator.
-        core::hint::spin_loop();
-    }
-    is_over
+    quiesce::has_passed(Grace(domain.life.grace.load(SeqCst)))
 }
 
 /// Drops what the vcpus hold of the domain's memory.
