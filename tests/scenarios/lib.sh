@@ -89,6 +89,8 @@ in_guest() {
     return "$(console_of "$name" | sed -n "s/^END$((1000 + turn)) //p" | tail -n 1)"
 }
 
+# Debian's disk has none of its own.
+[ -e /bin/busybox ] || ln -s /run/busybox /bin/busybox
 # A command that prints the same 589824 bytes in Dom0 and in guests, and their checksum.
 data="head -c 589824 /bin/busybox"
 sum=$(eval "$data" | md5sum)
