@@ -14,6 +14,9 @@ pub fn interrupt(v: u8, _regs: &mut UserRegs) {
         vector::TIMER => {
             apic::eoi();
             percpu::raise(Work::TIMER);
+            // QEMU, where it counts instructions, runs all CPUs in one thread and the next one only where this one pauses
+            // or halts: without this a guest that is never idle would keep the other CPUs from running at all.
+            core::hint::spin_loop();
         }
         // The sender has set the work bits.
         vector::KICK => apic::eoi(),
