@@ -1,9 +1,9 @@
-//! Network interfaces: up, down, into a bridge, hardware address; by the old `ioctl`s, which need no netlink.
+//! Network interfaces: up, down, into a bridge, hardware address, a frame out; by the old `ioctl`s, which need no netlink.
 
 use std::ffi::c_int;
 use std::fs::File;
 use std::io;
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use crate::device;
 
@@ -41,14 +41,9 @@ impl NetDevices {
     /// # Errors
     /// The kernel's.
     pub fn open() -> io::Result<Self> {
-        // SAFETY: takes numbers only.
-        let fd = unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) };
-        if fd < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: a new descriptor, owned by nobody else.
-        let socket = File::from(unsafe { OwnedFd::from_raw_fd(fd) });
-        Ok(Self { socket })
+        Ok(Self {
+            socket: new_socket(libc::AF_INET, libc::SOCK_DGRAM)?,
+        })
     }
 
     fn request(&self, number: u64, name: &str, union: &[u8]) -> io::Result<[u8; 24]> {
@@ -149,6 +144,53 @@ impl NetDevices {
         let index = self.index(interface)?;
         self.request(SIOCBRDELIF, bridge, &index.to_ne_bytes()).map(|_| ())
     }
+
+    /// Sends an Ethernet frame, as it is, by an interface.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn send(&self, name: &str, frame: &[u8]) -> io::Result<()> {
+        let mut to = libc::sockaddr_ll {
+            sll_family: libc::AF_PACKET as u16,
+            sll_protocol: 0,
+            sll_ifindex: i32::try_from(self.index(name)?).map_err(io::Error::other)?,
+            sll_hatype: 0,
+            sll_pkttype: 0,
+            sll_halen: 6,
+            sll_addr: [0; 8],
+        };
+        if let Some(target) = frame.first_chunk::<6>() {
+            to.sll_addr[..6].copy_from_slice(target);
+        }
+        let socket = new_socket(libc::AF_PACKET, libc::SOCK_RAW)?;
+        let length = size_of_val(&to) as libc::socklen_t;
+        // SAFETY: frame and address are live for the call, which only reads them, and have these lengths.
+        let sent = unsafe {
+            libc::sendto(
+                socket.as_raw_fd(),
+                frame.as_ptr().cast(),
+                frame.len(),
+                0,
+                (&raw const to).cast(),
+                length,
+            )
+        };
+        if sent < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(())
+    }
+}
+
+/// A socket that hears nothing and ends with a program that this one becomes.
+fn new_socket(family: c_int, kind: c_int) -> io::Result<File> {
+    // SAFETY: takes numbers only.
+    let fd = unsafe { libc::socket(family, kind | libc::SOCK_CLOEXEC, 0) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: a new descriptor, owned by nobody else.
+    Ok(File::from(unsafe { OwnedFd::from_raw_fd(fd) }))
 }
 
 /// `struct sockaddr_in` without a port.

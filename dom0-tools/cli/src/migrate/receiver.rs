@@ -13,8 +13,8 @@ use super::image;
 use super::progress::Progress;
 use super::transport::Transport;
 use crate::life::create::{Created, Request};
-use crate::life::devices::backend;
 use crate::life::devices::remove::devices_of;
+use crate::life::devices::{announce, backend};
 use crate::life::teardown::tear_down;
 use crate::life::{Tools, name};
 use crate::{failure, message};
@@ -81,10 +81,18 @@ fn start(tools: Tools<'_>, store: &mut Client, created: &Created, name: &str, pa
     Ok(())
 }
 
-/// Waits until the guest uses its devices again. It runs, whatever comes of that.
+/// Waits until the guest uses its devices again, and leads its packets here. It runs, whatever comes of that.
 fn wait_for_devices(store: &mut Client, domid: DomId) {
     let end = Instant::now() + CONNECT_TIME;
-    let left = devices_of(store, domid).and_then(|devices| backend::wait_connected(store, &devices, end));
+    let left = devices_of(store, domid).and_then(|devices| {
+        let left = backend::wait_connected(store, &devices, end)?;
+        for device in devices.iter().filter(|device| !left.contains(device)) {
+            if let Err(error) = announce::lead_to(store, device) {
+                message::warn(failure::text(&error));
+            }
+        }
+        Ok(left)
+    });
     match left.as_deref() {
         Ok([]) => message::detail("the guest has connected its devices"),
         Ok([device, ..]) => message::warn(format_args!(

@@ -1,10 +1,12 @@
 //! Devices in the store: where they stand, and how they come and go.
 
+pub mod announce;
 pub mod backend;
 pub mod blkd;
 pub mod disk;
 pub mod hotplug;
 pub mod listing;
+pub mod netlink;
 pub mod network;
 pub mod presence;
 pub mod remove;
