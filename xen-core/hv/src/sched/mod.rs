@@ -356,8 +356,10 @@ pub fn end_poll(v: &'static Vcpu) {
     }
 }
 
-/// The current vcpu lets others go first.
+/// The current vcpu lets others go first: those of this CPU, and those that share its core. (QEMU's CPUs do, too, where it
+/// counts instructions: one that never pauses leaves none to the others.)
 pub fn yield_now(v: &Vcpu) {
+    core::hint::spin_loop();
     v.sched.yields.store(true, Relaxed);
     percpu::raise(Work::SCHEDULE);
 }
