@@ -170,7 +170,7 @@ fn check_specification(specification: &str, functions: &BTreeSet<String>, compla
         };
         for test in tests.split('`').skip(1).step_by(2).filter(|test| *test != "build") {
             let exists = match test.strip_prefix("boot ") {
-                Some(name) => cases::ALL.iter().any(|case| case.name == name),
+                Some(name) => cases::all().any(|case| case.name == name),
                 None => functions.contains(test),
             };
             if !exists {

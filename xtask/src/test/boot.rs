@@ -24,7 +24,7 @@ struct Queue<'a> {
 
 /// Runs all tests whose name begins with `name`.
 pub fn run(name: &str, long: bool, hv: Option<&Path>, over: &Overrides) -> Result<Tally> {
-    let exact = cases::ALL.iter().any(|case| case.name == name);
+    let exact = cases::all().any(|case| case.name == name);
     let wanted = |case: &&Case| {
         if exact {
             case.name == name
@@ -32,8 +32,7 @@ pub fn run(name: &str, long: bool, hv: Option<&Path>, over: &Overrides) -> Resul
             case.name.starts_with(name)
         }
     };
-    let mut waiting: Vec<&Case> = cases::ALL
-        .iter()
+    let mut waiting: Vec<&Case> = cases::all()
         .filter(wanted)
         .filter(|case| long || !case.long || exact)
         .collect();

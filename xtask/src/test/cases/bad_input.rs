@@ -3,10 +3,73 @@
 use anyhow::{Result, ensure};
 
 use super::super::room::Room;
+use super::case::{Case, case};
 use crate::dom0::payload;
 use crate::machine::Machine;
 use crate::setup::kernel;
 use crate::workspace;
+
+/// The tests.
+pub const CASES: &[Case] = &[
+    case("bad-no-module", 1, 3, "no kernel: one clear line", no_module),
+    case("bad-not-elf", 1, 3, "a kernel that is none: one clear line", not_elf),
+    case(
+        "bad-truncated-elf",
+        1,
+        5,
+        "an ELF kernel cut short: one clear line",
+        truncated_elf,
+    ),
+    case(
+        "bad-truncated-bz",
+        1,
+        20,
+        "a bzImage cut short: one clear line",
+        truncated_bzimage,
+    ),
+    case(
+        "bad-not-pv",
+        1,
+        3,
+        "an ELF file that is no PV kernel: one clear line",
+        not_pv,
+    ),
+    case(
+        "bad-initrd",
+        1,
+        5,
+        "an initrd that does not fit: one clear line",
+        initrd_too_large,
+    ),
+    case(
+        "bad-memory",
+        1,
+        3,
+        "too little memory: one clear line",
+        too_little_memory,
+    ),
+    case(
+        "bad-dom0-mem",
+        1,
+        5,
+        "dom0_mem beyond the machine: one clear line",
+        dom0_mem_too_large,
+    ),
+    case(
+        "bad-sched",
+        1,
+        15,
+        "an unknown scheduler is named in a warning",
+        unknown_sched,
+    ),
+    case(
+        "bad-option",
+        1,
+        15,
+        "an unknown option is named in a warning",
+        unknown_option,
+    ),
+];
 
 /// One line says why, Dom0 does not come up, and the machine ends by itself.
 fn refused(room: &mut Room<'_>, machine: &Machine, why: &str) -> Result<()> {
@@ -33,7 +96,7 @@ fn with_kernel(room: &Room<'_>, bytes: &[u8]) -> Result<Machine> {
 }
 
 /// No module at all.
-pub fn no_module(room: &mut Room<'_>) -> Result<()> {
+fn no_module(room: &mut Room<'_>) -> Result<()> {
     let mut machine = room.machine(None)?;
     machine.kernel = None;
     machine.initrd = None;
@@ -41,7 +104,7 @@ pub fn no_module(room: &mut Room<'_>) -> Result<()> {
 }
 
 /// A text file.
-pub fn not_elf(room: &mut Room<'_>) -> Result<()> {
+fn not_elf(room: &mut Room<'_>) -> Result<()> {
     let machine = with_kernel(room, &b"This is a text, and no kernel.\n".repeat(400))?;
     refused(room, &machine, "neither an ELF file nor a bzImage")
 }
@@ -51,7 +114,7 @@ fn vmlinux(room: &Room<'_>) -> Result<Vec<u8>> {
 }
 
 /// Half a kernel.
-pub fn truncated_elf(room: &mut Room<'_>) -> Result<()> {
+fn truncated_elf(room: &mut Room<'_>) -> Result<()> {
     let mut bytes = vmlinux(room)?;
     bytes.truncate(bytes.len() / 3);
     let machine = with_kernel(room, &bytes)?;
@@ -59,7 +122,7 @@ pub fn truncated_elf(room: &mut Room<'_>) -> Result<()> {
 }
 
 /// Half a bzImage.
-pub fn truncated_bzimage(room: &mut Room<'_>) -> Result<()> {
+fn truncated_bzimage(room: &mut Room<'_>) -> Result<()> {
     let mut bytes = workspace::read(&kernel::find(&room.shared.over)?.image)?;
     if bytes.starts_with(b"\x7fELF") {
         return Ok(());
@@ -87,13 +150,13 @@ fn plain_elf() -> Vec<u8> {
 }
 
 /// No PV kernel.
-pub fn not_pv(room: &mut Room<'_>) -> Result<()> {
+fn not_pv(room: &mut Room<'_>) -> Result<()> {
     let machine = with_kernel(room, &plain_elf())?;
     refused(room, &machine, "no Xen notes")
 }
 
 /// A RAM disk larger than Dom0's memory.
-pub fn initrd_too_large(room: &mut Room<'_>) -> Result<()> {
+fn initrd_too_large(room: &mut Room<'_>) -> Result<()> {
     room.args.mem = 1024;
     room.args.hv_append = "dom0_mem=256M".to_owned();
     let initrd = room.blank_file("initrd-large", 400 << 20)?;
@@ -103,7 +166,7 @@ pub fn initrd_too_large(room: &mut Room<'_>) -> Result<()> {
 }
 
 /// A machine that holds the hypervisor, and little else.
-pub fn too_little_memory(room: &mut Room<'_>) -> Result<()> {
+fn too_little_memory(room: &mut Room<'_>) -> Result<()> {
     room.args.mem = 16;
     let mut machine = with_kernel(room, &plain_elf())?;
     machine.initrd = None;
@@ -111,7 +174,7 @@ pub fn too_little_memory(room: &mut Room<'_>) -> Result<()> {
 }
 
 /// More memory than there is.
-pub fn dom0_mem_too_large(room: &mut Room<'_>) -> Result<()> {
+fn dom0_mem_too_large(room: &mut Room<'_>) -> Result<()> {
     room.args.hv_append = "dom0_mem=64G".to_owned();
     let machine = room.machine(None)?;
     refused(room, &machine, "dom0_mem= asks for 65536 MiB")
@@ -127,11 +190,11 @@ fn warned(room: &mut Room<'_>, option: &str, warning: &str) -> Result<()> {
 }
 
 /// `sched=` with a name that is none.
-pub fn unknown_sched(room: &mut Room<'_>) -> Result<()> {
+fn unknown_sched(room: &mut Room<'_>) -> Result<()> {
     warned(room, "sched=lottery", "unknown scheduler 'lottery'")
 }
 
 /// An option that is none.
-pub fn unknown_option(room: &mut Room<'_>) -> Result<()> {
+fn unknown_option(room: &mut Room<'_>) -> Result<()> {
     warned(room, "frobnicate=7", "unknown option 'frobnicate'")
 }

@@ -3,6 +3,17 @@
 use anyhow::{Result, ensure};
 
 use super::super::room::Room;
+use super::case::{Case, case};
+
+/// The tests.
+pub const CASES: &[Case] = &[
+    case("virtio-blk", 1, 20, "a virtio disk keeps what Dom0 writes", virtio_blk),
+    case("virtio-net", 1, 20, "a virtio network card carries pings", virtio_net),
+    case("ahci", 1, 20, "an AHCI disk keeps what Dom0 writes", ahci),
+    case("e1000", 1, 20, "an e1000 network card carries pings", e1000),
+    case("rtc", 1, 15, "Dom0 reads the clock chip and its time agrees", rtc),
+    case("msi-off", 1, 20, "a virtio disk by its interrupt line", virtio_intx),
+];
 
 const DISK_BYTES: u64 = 64 << 20;
 
@@ -22,20 +33,20 @@ fn check_disk(room: &mut Room<'_>, device: &str) -> Result<()> {
 }
 
 /// MSI-X by default.
-pub fn virtio_blk(room: &mut Room<'_>) -> Result<()> {
+fn virtio_blk(room: &mut Room<'_>) -> Result<()> {
     let disk = room.blank_file("disk", DISK_BYTES)?;
     room.args.disk.push(disk);
     check_disk(room, "vda")
 }
 
 /// The same by a line interrupt.
-pub fn virtio_intx(room: &mut Room<'_>) -> Result<()> {
+fn virtio_intx(room: &mut Room<'_>) -> Result<()> {
     room.args.append = "pci=nomsi".to_owned();
     virtio_blk(room)
 }
 
 /// A disk at q35's own SATA controller.
-pub fn ahci(room: &mut Room<'_>) -> Result<()> {
+fn ahci(room: &mut Room<'_>) -> Result<()> {
     let disk = room.blank_file("disk", DISK_BYTES)?;
     let drive = format!("file={},if=none,id=d0,format=raw", disk.display());
     room.args
@@ -58,17 +69,17 @@ fn check_network(room: &mut Room<'_>, model: &str) -> Result<()> {
 }
 
 /// virtio-net.
-pub fn virtio_net(room: &mut Room<'_>) -> Result<()> {
+fn virtio_net(room: &mut Room<'_>) -> Result<()> {
     check_network(room, "virtio-net-pci")
 }
 
 /// e1000.
-pub fn e1000(room: &mut Room<'_>) -> Result<()> {
+fn e1000(room: &mut Room<'_>) -> Result<()> {
     check_network(room, "e1000")
 }
 
 /// The clock chip, and that Dom0's time is right.
-pub fn rtc(room: &mut Room<'_>) -> Result<()> {
+fn rtc(room: &mut Room<'_>) -> Result<()> {
     let output = room.must("hwclock -u -r >/dev/null || exit 1; cat /sys/class/rtc/rtc0/since_epoch; date +%s")?;
     let numbers: Vec<i64> = output.lines().filter_map(|line| line.trim().parse().ok()).collect();
     ensure!(numbers.len() == 2, "two times expected: {output}");

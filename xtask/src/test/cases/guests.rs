@@ -3,7 +3,136 @@
 use anyhow::{Context, Result, bail, ensure};
 
 use super::super::room::{Room, Root};
+use super::case::{Case, case, long};
 use crate::{guest_program, setup};
+
+/// The tests.
+pub const CASES: &[Case] = &[
+    case(
+        "guests",
+        1,
+        120,
+        "every command of xlr in a Linux guest's life; bad configurations",
+        commands,
+    ),
+    case(
+        "guests-peer",
+        1,
+        120,
+        "the same commands with stock Xen below the same tools",
+        peer,
+    ),
+    case(
+        "guests-cycles",
+        1,
+        120,
+        "guests come and go, daemons are killed: nothing is left behind, no guest is lost",
+        cycles,
+    ),
+    long(case(
+        "guests-cycles-long",
+        1,
+        600,
+        "200 small guests and 5 of Linux come and go",
+        cycles_long,
+    )),
+    case(
+        "guests-consoles",
+        1,
+        80,
+        "noisy, hostile and dying guests at the console daemon; its death loses no word",
+        consoles,
+    ),
+    long(case(
+        "guests-save",
+        1,
+        200,
+        "a Linux guest is saved and restored with all it has; broken images leave nothing",
+        save,
+    )),
+    long(case(
+        "guests-images",
+        1,
+        300,
+        "an image that Debian's xl has saved is restored by xlr, and the other way round",
+        images,
+    )),
+    long(case("guests-images-peer", 1, 400, "the same on stock Xen", images_peer)),
+    long(case("guests-save-peer", 1, 300, "the same on stock Xen", save_peer)),
+    long(case(
+        "guests-rare",
+        1,
+        120,
+        "a watchdog expires, a guest ends with an interrupt bound, a driver domain serves by xlr devd",
+        rare,
+    )),
+    long(case(
+        "guests-pvgrub",
+        1,
+        80,
+        "GRUB for paravirtual guests reads the guest's disk and starts Linux in its own place",
+        pvgrub,
+    )),
+    case(
+        "guests-smp",
+        2,
+        100,
+        "a guest with four vcpus under load, its results checked",
+        smp,
+    ),
+    long(case(
+        "guests-smp-long",
+        2,
+        400,
+        "the same, five times as long",
+        smp_long,
+    )),
+    case(
+        "guests-shares",
+        1,
+        60,
+        "two guests and Dom0 share a CPU by weight and cap",
+        shares,
+    ),
+    long(case("guests-nat", 1, 60, "guests that are routed, and behind NAT", nat)),
+    long(case(
+        "sides",
+        1,
+        120,
+        "xl and xlr manage each other's guests over our xenstored, under either console daemon",
+        sides,
+    )),
+    long(case(
+        "sides-ours",
+        1,
+        200,
+        "the same, and the guests reboot",
+        sides_ours,
+    )),
+    long(case(
+        "sides-debian",
+        1,
+        200,
+        "the same over Debian's xenstored",
+        sides_debian,
+    )),
+    long(case(
+        "sides-peer",
+        1,
+        200,
+        "the same over our xenstored with stock Xen below",
+        sides_peer,
+    )),
+    long(case("virsh", 1, 120, "a guest's life by Debian's libvirt", virsh)),
+    long(case(
+        "virsh-long",
+        1,
+        200,
+        "the same, and the guest's console, its reboot and its shutdown",
+        virsh_long,
+    )),
+    long(case("virsh-peer", 1, 150, "the same with stock Xen below", virsh_peer)),
+];
 
 /// A script for Dom0: name below /paravane, and text.
 #[derive(Clone, Copy, Debug)]
@@ -123,83 +252,83 @@ fn counts(text: &str) -> Option<(u32, u32)> {
 }
 
 /// Every command, and every bad configuration.
-pub fn commands(room: &mut Room<'_>) -> Result<()> {
+fn commands(room: &mut Room<'_>) -> Result<()> {
     room.args.cold = true;
     play(room, &[(COMMANDS, ""), (BAD_CONFIGS, "")])
 }
 
 /// The same commands with stock Xen below.
-pub fn peer(room: &mut Room<'_>) -> Result<()> {
+fn peer(room: &mut Room<'_>) -> Result<()> {
     room.args.hv = Some(setup::xen::find()?);
     play(room, &[(COMMANDS, "")])
 }
 
 /// Guests that come and go; daemons that die; devices of every kind, creates that are killed.
-pub fn cycles(room: &mut Room<'_>) -> Result<()> {
+fn cycles(room: &mut Room<'_>) -> Result<()> {
     play(room, &[(CYCLES, "20 1"), (DAEMONS, ""), (ATTACHMENTS, "")])
 }
 
 /// For long.
-pub fn cycles_long(room: &mut Room<'_>) -> Result<()> {
+fn cycles_long(room: &mut Room<'_>) -> Result<()> {
     play(room, &[(CYCLES, "200 5")])
 }
 
 /// A guest that is saved and restored, and broken images.
-pub fn save(room: &mut Room<'_>) -> Result<()> {
+fn save(room: &mut Room<'_>) -> Result<()> {
     play(room, &[(SAVE, "")])
 }
 
 /// The same with stock Xen below.
-pub fn save_peer(room: &mut Room<'_>) -> Result<()> {
+fn save_peer(room: &mut Room<'_>) -> Result<()> {
     room.args.hv = Some(setup::xen::find()?);
     play(room, &[(SAVE, "")])
 }
 
 /// What guests may do to the console daemon.
-pub fn consoles(room: &mut Room<'_>) -> Result<()> {
+fn consoles(room: &mut Room<'_>) -> Result<()> {
     play(room, &[(CONSOLES, "")])
 }
 
 /// What happens seldom.
-pub fn rare(room: &mut Room<'_>) -> Result<()> {
+fn rare(room: &mut Room<'_>) -> Result<()> {
     play(room, &[(RARE, "")])
 }
 
 /// GRUB as a guest's kernel, and Linux from the guest's disk in its place.
-pub fn pvgrub(room: &mut Room<'_>) -> Result<()> {
+fn pvgrub(room: &mut Room<'_>) -> Result<()> {
     room.files.push(KERNEL.into());
     room.add_file("grub", &setup::grub::find()?)?;
     play(room, &[(PVGRUB, "/paravane/grub")])
 }
 
 /// Four vcpus on two CPUs.
-pub fn smp(room: &mut Room<'_>) -> Result<()> {
+fn smp(room: &mut Room<'_>) -> Result<()> {
     play(room, &[(SMP, "1")])
 }
 
 /// For long.
-pub fn smp_long(room: &mut Room<'_>) -> Result<()> {
+fn smp_long(room: &mut Room<'_>) -> Result<()> {
     play(room, &[(SMP, "5")])
 }
 
 /// Two guests and Dom0 on one CPU. Time is counted instructions, or what else this machine does would be in the shares.
-pub fn shares(room: &mut Room<'_>) -> Result<()> {
+fn shares(room: &mut Room<'_>) -> Result<()> {
     room.args.icount = true;
     play(room, &[(SHARES, "3")])
 }
 
 /// Guests that are routed and behind NAT: Debian's disk has what translates addresses.
-pub fn nat(room: &mut Room<'_>) -> Result<()> {
+fn nat(room: &mut Room<'_>) -> Result<()> {
     play_on_debian(room, &[(NAT, "")])
 }
 
 /// A guest's life by Debian's libvirt. It gives a guest no more vcpus than the machine has CPUs.
-pub fn virsh(room: &mut Room<'_>) -> Result<()> {
+fn virsh(room: &mut Room<'_>) -> Result<()> {
     by_libvirt(room, "short")
 }
 
 /// All of it.
-pub fn virsh_long(room: &mut Room<'_>) -> Result<()> {
+fn virsh_long(room: &mut Room<'_>) -> Result<()> {
     by_libvirt(room, "whole")
 }
 
@@ -211,7 +340,7 @@ fn by_libvirt(room: &mut Room<'_>, form: &str) -> Result<()> {
 }
 
 /// The same with stock Xen below.
-pub fn virsh_peer(room: &mut Room<'_>) -> Result<()> {
+fn virsh_peer(room: &mut Room<'_>) -> Result<()> {
     room.args.hv = Some(setup::xen::find()?);
     // On an AMD CPU stock Xen hides SYSENTER from Dom0, and libvirt knows no CPU model without.
     room.args.cpu += ",vendor=GenuineIntel";
@@ -219,33 +348,33 @@ pub fn virsh_peer(room: &mut Room<'_>) -> Result<()> {
 }
 
 /// Debian's toolstack and ours over our store daemon, first with our console daemon, then with Debian's.
-pub fn sides(room: &mut Room<'_>) -> Result<()> {
+fn sides(room: &mut Room<'_>) -> Result<()> {
     play_on_debian(room, &[(SIDES, "ours ours debian short")])
 }
 
 /// Both over Debian's store daemon, the console daemons in the other order.
-pub fn sides_debian(room: &mut Room<'_>) -> Result<()> {
+fn sides_debian(room: &mut Room<'_>) -> Result<()> {
     play_on_debian(room, &[(SIDES, "debian debian ours")])
 }
 
 /// Both over our store daemon, all of it.
-pub fn sides_ours(room: &mut Room<'_>) -> Result<()> {
+fn sides_ours(room: &mut Room<'_>) -> Result<()> {
     play_on_debian(room, &[(SIDES, "ours ours debian")])
 }
 
 /// Both with stock Xen below.
-pub fn sides_peer(room: &mut Room<'_>) -> Result<()> {
+fn sides_peer(room: &mut Room<'_>) -> Result<()> {
     room.args.hv = Some(setup::xen::find()?);
     sides_ours(room)
 }
 
 /// Images of Debian's xl and of ours, each restored by the other.
-pub fn images(room: &mut Room<'_>) -> Result<()> {
+fn images(room: &mut Room<'_>) -> Result<()> {
     play_on_debian(room, &[(IMAGES, "")])
 }
 
 /// The same with stock Xen below.
-pub fn images_peer(room: &mut Room<'_>) -> Result<()> {
+fn images_peer(room: &mut Room<'_>) -> Result<()> {
     room.args.hv = Some(setup::xen::find()?);
     images(room)
 }

@@ -3,9 +3,77 @@
 use anyhow::{Result, ensure};
 
 use super::super::room::Room;
+use super::case::{Case, case, long};
 use crate::guest_program;
 use crate::machine::Machine;
 use crate::machine::guest::{Guest, Seen};
+
+/// The tests.
+pub const CASES: &[Case] = &[
+    case(
+        "kernel-smap",
+        1,
+        10,
+        "SMAP on, a guest that makes no far return: copies, traps, user mode",
+        smap,
+    ),
+    case(
+        "kernel-abuse",
+        1,
+        10,
+        "every hypercall with bad pointers, frames and numbers gives an errno",
+        abuse,
+    ),
+    case(
+        "kernel-grants",
+        1,
+        10,
+        "grants of both versions and event channels, used well and wrongly",
+        grants,
+    ),
+    case(
+        "kernel-grants-2",
+        2,
+        20,
+        "the same, and two vcpus at the same entry, handle or port at once",
+        grants,
+    ),
+    case(
+        "kernel-foreign",
+        2,
+        10,
+        "other domains' memory: limits, claims, foreign mappings, page tables, ends with frames in use",
+        foreign,
+    ),
+    case(
+        "kernel-churn-2",
+        2,
+        20,
+        "page tables of two vcpus change at once, flushes cross",
+        churn,
+    ),
+    case(
+        "kernel-churn-4",
+        4,
+        40,
+        "page tables of four vcpus change at once, flushes cross",
+        churn,
+    ),
+    long(case(
+        "kernel-churn-long",
+        4,
+        200,
+        "the same, ten times as long",
+        churn_long,
+    )),
+    case(
+        "kernel-wild",
+        1,
+        20,
+        "a wild Dom0 is killed and the hypervisor says why",
+        wild,
+    ),
+];
 
 fn machine(room: &mut Room<'_>, kernel: &str, words: &str) -> Result<Machine> {
     room.args.mem = 1024;
@@ -48,39 +116,39 @@ fn checked(room: &mut Room<'_>, kernel: &str, words: &str) -> Result<()> {
 }
 
 /// With SMAP, which Linux does not survive under this emulator.
-pub fn smap(room: &mut Room<'_>) -> Result<()> {
+fn smap(room: &mut Room<'_>) -> Result<()> {
     room.args.cpu = "max".to_owned();
     checked(room, "smap", "")
 }
 
 /// Bad arguments.
-pub fn abuse(room: &mut Room<'_>) -> Result<()> {
+fn abuse(room: &mut Room<'_>) -> Result<()> {
     checked(room, "abuse", "")
 }
 
 /// Grants and event channels.
-pub fn grants(room: &mut Room<'_>) -> Result<()> {
+fn grants(room: &mut Room<'_>) -> Result<()> {
     checked(room, "grants", "")
 }
 
 /// Other domains' memory. Strictly: of stock Xen less is asked.
-pub fn foreign(room: &mut Room<'_>) -> Result<()> {
+fn foreign(room: &mut Room<'_>) -> Result<()> {
     checked(room, "foreign", "strict")
 }
 
 /// All vcpus at once. Four of them take turns on two cores, so they do less.
-pub fn churn(room: &mut Room<'_>) -> Result<()> {
+fn churn(room: &mut Room<'_>) -> Result<()> {
     let rounds = if room.args.smp > 2 { "12" } else { "40" };
     checked(room, "churn", rounds)
 }
 
 /// For long.
-pub fn churn_long(room: &mut Room<'_>) -> Result<()> {
+fn churn_long(room: &mut Room<'_>) -> Result<()> {
     checked(room, "churn", "400")
 }
 
 /// Ends of a kernel that it cannot handle, and what the hypervisor must say then.
-pub fn wild(room: &mut Room<'_>) -> Result<()> {
+fn wild(room: &mut Room<'_>) -> Result<()> {
     for word in ["ud2", "stack", "iret", "panic"] {
         let machine = machine(room, "crash", word)?;
         let guest = Guest::start(&machine)?;

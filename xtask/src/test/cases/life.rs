@@ -5,14 +5,39 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 
 use super::super::room::Room;
+use super::case::{Case, case};
 use crate::iso;
 use crate::machine::guest::{Guest, Seen};
 use crate::machine::{Boot, Machine};
 use crate::run;
 use crate::setup;
 
+/// The tests.
+pub const CASES: &[Case] = &[
+    case("iso", 1, 40, "GRUB boots the same from a CD (Multiboot 2)", iso),
+    case("poweroff", 1, 15, "Dom0 powers off by ACPI", poweroff),
+    case("reboot", 1, 15, "Dom0 reboots", reboot),
+    case("crash", 1, 20, "Dom0's crash dumps its state and reboots", crash),
+    case(
+        "crash-noreboot",
+        1,
+        20,
+        "with noreboot the machine stays after Dom0's crash",
+        crash_noreboot,
+    ),
+    case(
+        "nmi",
+        1,
+        20,
+        "an NMI dumps registers, a backtrace with names and the trace; Dom0 goes on",
+        nmi,
+    ),
+    case("trace", 1, 30, "the trace of a boot becomes a Chrome trace", trace),
+    case("idle", 2, 30, "idle vcpus let the CPUs sleep, timers still fire", idle),
+];
+
 /// GRUB on a CD.
-pub fn iso(room: &mut Room<'_>) -> Result<()> {
+fn iso(room: &mut Room<'_>) -> Result<()> {
     let mark = run::fresh_mark();
     let command = Some(("cat /sys/hypervisor/type".to_owned(), mark.clone()));
     let modules = room.machine(command)?;
@@ -31,13 +56,13 @@ pub fn iso(room: &mut Room<'_>) -> Result<()> {
 }
 
 /// The machine ends by itself, and cleanly.
-pub fn poweroff(room: &mut Room<'_>) -> Result<()> {
+fn poweroff(room: &mut Room<'_>) -> Result<()> {
     let (_, _, guest) = room.exec("true")?;
     room.expect_end(guest)
 }
 
 /// QEMU ends at a reboot, as it is told to; the reason tells it from a power-off.
-pub fn reboot(room: &mut Room<'_>) -> Result<()> {
+fn reboot(room: &mut Room<'_>) -> Result<()> {
     let mut machine = room.machine(Some(("reboot -f; sleep 100".to_owned(), run::fresh_mark())))?;
     machine.extra(&["-no-shutdown"]);
     ends_by(room, &machine, "guest-reset")
@@ -57,7 +82,7 @@ fn ends_by(room: &mut Room<'_>, machine: &Machine, reason: &str) -> Result<()> {
 }
 
 /// An NMI makes each CPU say what it does, with names, and Dom0 goes on.
-pub fn nmi(room: &mut Room<'_>) -> Result<()> {
+fn nmi(room: &mut Room<'_>) -> Result<()> {
     let command = "echo ready; sleep 8; echo still here";
     let machine = room.machine(Some((command.to_owned(), run::fresh_mark())))?;
     let mut guest = Guest::start(&machine)?;
@@ -80,7 +105,7 @@ pub fn nmi(room: &mut Room<'_>) -> Result<()> {
 }
 
 /// The trace of a whole boot can be read and holds hypercalls.
-pub fn trace(room: &mut Room<'_>) -> Result<()> {
+fn trace(room: &mut Room<'_>) -> Result<()> {
     let file = room.scratch().join("trace.json");
     room.args.trace = Some(file.clone());
     let mut machine = room.machine(Some(("ls /".to_owned(), run::fresh_mark())))?;
@@ -102,7 +127,7 @@ pub fn trace(room: &mut Room<'_>) -> Result<()> {
 const CRASH: &str = "echo c > /proc/sysrq-trigger; sleep 100";
 
 /// A crash of Dom0 is dumped, then the machine is reset.
-pub fn crash(room: &mut Room<'_>) -> Result<()> {
+fn crash(room: &mut Room<'_>) -> Result<()> {
     room.args.append = "panic=1".to_owned();
     let mut machine = room.machine(Some((CRASH.to_owned(), run::fresh_mark())))?;
     machine.extra(&["-no-shutdown"]);
@@ -123,7 +148,7 @@ fn dumped(console: &str) -> Result<()> {
 }
 
 /// The machine stays as it is.
-pub fn crash_noreboot(room: &mut Room<'_>) -> Result<()> {
+fn crash_noreboot(room: &mut Room<'_>) -> Result<()> {
     room.args.append = "panic=1".to_owned();
     room.args.hv_append = "noreboot".to_owned();
     let machine = room.machine(Some((CRASH.to_owned(), run::fresh_mark())))?;
@@ -150,7 +175,7 @@ fn cpu_seconds(pid: u32) -> Result<f64> {
 }
 
 /// Ten seconds of sleep leave the CPUs asleep, too.
-pub fn idle(room: &mut Room<'_>) -> Result<()> {
+fn idle(room: &mut Room<'_>) -> Result<()> {
     let mark = run::fresh_mark();
     let command = "sleep 1; echo begin; a=$(cut -d. -f1 /proc/uptime); sleep 10; b=$(cut -d. -f1 /proc/uptime); echo slept $((b-a))";
     let machine = room.machine(Some((command.to_owned(), mark)))?;

@@ -4,8 +4,35 @@ use anyhow::{Result, ensure};
 
 use super::super::pair;
 use super::super::room::{Room, Root};
+use super::case::{Case, case, long};
 use super::{downtime, guests};
 use crate::guest_program;
+
+/// The tests.
+pub const CASES: &[Case] = &[
+    case(
+        "migration",
+        1,
+        240,
+        "a guest under load moves to another host and back; its connection holds; a broken move leaves it where it is",
+        short,
+    ),
+    long(case("migration-long", 1, 1200, "the same with twenty moves", twenty)),
+    long(case(
+        "migration-xl",
+        1,
+        300,
+        "the same by Debian's xl, two moves, both hosts on Debian's disk",
+        xl,
+    )),
+    long(case(
+        "virsh-migrate",
+        1,
+        300,
+        "a guest moves from one host to another and back by Debian's libvirt",
+        virsh,
+    )),
+];
 
 /// MiB of each machine.
 const MEMORY: u32 = 2048;
@@ -14,12 +41,12 @@ const MEMORY: u32 = 2048;
 const MOVES: u32 = 2;
 
 /// The guest moves twice.
-pub fn short(room: &mut Room<'_>) -> Result<()> {
+fn short(room: &mut Room<'_>) -> Result<()> {
     moves(room, MOVES)
 }
 
 /// Twenty times.
-pub fn long(room: &mut Room<'_>) -> Result<()> {
+fn twenty(room: &mut Room<'_>) -> Result<()> {
     moves(room, 20)
 }
 
@@ -49,12 +76,12 @@ fn moves(room: &mut Room<'_>, count: u32) -> Result<()> {
 }
 
 /// Debian's xl moves a guest that writes its memory to the other host and back.
-pub fn xl(room: &mut Room<'_>) -> Result<()> {
+fn xl(room: &mut Room<'_>) -> Result<()> {
     on_debian(room, &[guests::XL_MIGRATE], "xl_migrate.sh", MOVES)
 }
 
 /// Debian's libvirt moves a guest from one host to another.
-pub fn virsh(room: &mut Room<'_>) -> Result<()> {
+fn virsh(room: &mut Room<'_>) -> Result<()> {
     on_debian(room, &[guests::LIBVIRT, guests::VIRSH_MIGRATE], "virsh_migrate.sh", 1)
 }
 

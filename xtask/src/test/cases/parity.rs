@@ -3,7 +3,20 @@
 use anyhow::{Result, ensure};
 
 use super::super::room::Room;
+use super::case::{Case, case, long};
 use crate::parity::{self, ParityArgs};
+
+/// The tests.
+pub const CASES: &[Case] = &[
+    long(case(
+        "parity",
+        2,
+        240,
+        "Debian's own tools print the same on both hypervisors: errors, events and xenstore, information",
+        short,
+    )),
+    long(case("parity-long", 2, 2400, "the same, all areas", whole)),
+];
 
 fn compare(room: &mut Room<'_>, areas: &[&str]) -> Result<()> {
     let args = ParityArgs::plain(areas, room.shared.hv.clone(), room.limit());
@@ -14,11 +27,11 @@ fn compare(room: &mut Room<'_>, areas: &[&str]) -> Result<()> {
 }
 
 /// Areas that need no Linux guest.
-pub fn short(room: &mut Room<'_>) -> Result<()> {
+fn short(room: &mut Room<'_>) -> Result<()> {
     compare(room, &["errors", "events", "information"])
 }
 
 /// All areas.
-pub fn long(room: &mut Room<'_>) -> Result<()> {
+fn whole(room: &mut Room<'_>) -> Result<()> {
     compare(room, &[])
 }

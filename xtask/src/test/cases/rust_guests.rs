@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail, ensure};
 
 use super::super::room::Room;
+use super::case::{Case, case, long};
 use crate::bench::on_disk::OnDisk;
 use crate::bench::{density, drivers, guest_paths};
 use crate::conform::{self, ConformArgs, Frontend};
@@ -15,6 +16,130 @@ use crate::guest::outcome::{self, End};
 use crate::guest::{self, Backend, GuestArgs, NewGuestArgs, linux};
 use crate::setup::xen;
 use crate::workspace;
+
+/// The tests.
+pub const CASES: &[Case] = &[
+    case(
+        "guest-hello",
+        1,
+        40,
+        "a guest in Rust under Dom0's tools: greeting, status",
+        hello,
+    ),
+    case(
+        "guest-hello-iodom",
+        1,
+        20,
+        "the same under the driver domain in Rust",
+        hello_iodom,
+    ),
+    case(
+        "guest-net",
+        1,
+        60,
+        "an HTTP echo over Linux's netback, contents checked",
+        net,
+    ),
+    case(
+        "guest-net-iodom",
+        1,
+        20,
+        "an HTTP echo over the driver domain, contents checked",
+        net_iodom,
+    ),
+    case(
+        "guest-blk",
+        1,
+        60,
+        "a disk over Linux's blkback, checksums compared",
+        blk,
+    ),
+    case(
+        "guest-blk-iodom",
+        1,
+        30,
+        "a disk over the driver domain, checksums compared",
+        blk_iodom,
+    ),
+    case(
+        "guest-shell",
+        1,
+        60,
+        "what is typed at a guest's console; its death shows a backtrace",
+        shell,
+    ),
+    case(
+        "guest-abuse",
+        1,
+        90,
+        "a guest attacks hypervisor, backends and store; a bystander and Dom0 go on",
+        abuse,
+    ),
+    long(case(
+        "guest-many-iodom",
+        2,
+        30,
+        "several guests of several vcpus under the driver domain",
+        many_iodom,
+    )),
+    long(case(
+        "guest-xl-peer",
+        1,
+        300,
+        "Debian's xl runs the guests on stock Xen",
+        xl_peer,
+    )),
+    long(case(
+        "guests-density",
+        1,
+        240,
+        "forty small guests one after the other: none dearer than the first, nothing left behind",
+        density,
+    )),
+    case("guest-new", 1, 20, "a guest made from the template boots", new_guest),
+    case(
+        "guest-costs",
+        1,
+        60,
+        "no path between guest and hypervisor takes more instructions than stock Xen's",
+        costs,
+    ),
+    long(case(
+        "guest-drivers",
+        1,
+        120,
+        "no request over the drivers in Rust takes more instructions than one over Linux's",
+        drivers,
+    )),
+    case(
+        "conform-linux",
+        1,
+        120,
+        "conformance cases against Linux's backends",
+        conform_linux,
+    ),
+    case(
+        "conform-iodom",
+        1,
+        90,
+        "conformance cases against the driver domain",
+        conform_iodom,
+    ),
+    case(
+        "conform-linux-guest",
+        1,
+        150,
+        "conformance cases of a Linux guest's frontends against the driver domain, its reboot among them",
+        conform_linux_guest,
+    ),
+    case(
+        "conform-broken",
+        1,
+        40,
+        "a case that is broken on purpose is found",
+        conform_broken,
+    ),
+];
 
 const XL_SCRIPT: &str = include_str!("xl_guests.sh");
 /// Guests of the density test.
@@ -59,14 +184,14 @@ fn good(room: &mut Room<'_>, name: &str, backend: Backend) -> Result<String> {
 }
 
 /// The greeting.
-pub fn hello(room: &mut Room<'_>) -> Result<()> {
+fn hello(room: &mut Room<'_>) -> Result<()> {
     let output = good(room, "hello", Backend::Linux)?;
     ensure!(output.contains("Hello from a guest in Rust."), "no greeting");
     Ok(())
 }
 
 /// The greeting, soon.
-pub fn hello_iodom(room: &mut Room<'_>) -> Result<()> {
+fn hello_iodom(room: &mut Room<'_>) -> Result<()> {
     let output = good(room, "hello", Backend::Iodom)?;
     ensure!(output.contains("Hello from a guest in Rust."), "no greeting");
     let up = output
@@ -81,12 +206,12 @@ pub fn hello_iodom(room: &mut Room<'_>) -> Result<()> {
 }
 
 /// The HTTP echo, its contents checked from outside.
-pub fn net(room: &mut Room<'_>) -> Result<()> {
+fn net(room: &mut Room<'_>) -> Result<()> {
     served(&good(room, "net", Backend::Linux)?)
 }
 
 /// The same under the driver domain.
-pub fn net_iodom(room: &mut Room<'_>) -> Result<()> {
+fn net_iodom(room: &mut Room<'_>) -> Result<()> {
     served(&good(room, "net", Backend::Iodom)?)
 }
 
@@ -96,12 +221,12 @@ fn served(output: &str) -> Result<()> {
 }
 
 /// The disk, its contents checked from outside.
-pub fn blk(room: &mut Room<'_>) -> Result<()> {
+fn blk(room: &mut Room<'_>) -> Result<()> {
     summed(&good(room, "blk", Backend::Linux)?)
 }
 
 /// The same under the driver domain.
-pub fn blk_iodom(room: &mut Room<'_>) -> Result<()> {
+fn blk_iodom(room: &mut Room<'_>) -> Result<()> {
     summed(&good(room, "blk", Backend::Iodom)?)
 }
 
@@ -111,7 +236,7 @@ fn summed(output: &str) -> Result<()> {
 }
 
 /// Attacks, with a bystander.
-pub fn abuse(room: &mut Room<'_>) -> Result<()> {
+fn abuse(room: &mut Room<'_>) -> Result<()> {
     let output = good(room, "abuse", Backend::Linux)?;
     ensure!(output.contains("the bystander answered "), "there was no bystander");
     let failed: Vec<&str> = output.lines().filter(|line| line.starts_with("FAIL ")).collect();
@@ -123,7 +248,7 @@ const TYPED: &str =
     "info\nmem 100\nevtchn loop 10\nread name\nwrite data/x typed\nread data/x\ndevices\nmem 100000\npanic\n";
 
 /// What is typed at the shell, and its death: a backtrace.
-pub fn shell(room: &mut Room<'_>) -> Result<()> {
+fn shell(room: &mut Room<'_>) -> Result<()> {
     let output = boot(room, "shell", Backend::Linux, "", Some(TYPED))?;
     for expected in [
         "100 pages hold what was written: true",
@@ -140,7 +265,7 @@ pub fn shell(room: &mut Room<'_>) -> Result<()> {
 }
 
 /// A guest made from the template boots, and its error is its status.
-pub fn new_guest(room: &mut Room<'_>) -> Result<()> {
+fn new_guest(room: &mut Room<'_>) -> Result<()> {
     let name = format!("probe-{}", std::process::id());
     let _left = Removed {
         folder: workspace::root().join("pv-frontends/guests").join(&name),
@@ -194,7 +319,7 @@ fn conforms(room: &mut Room<'_>, frontend: Frontend, backend: Backend) -> Result
 }
 
 /// No request over the drivers in Rust is dearer than one over Linux's.
-pub fn drivers(room: &mut Room<'_>) -> Result<()> {
+fn drivers(room: &mut Room<'_>) -> Result<()> {
     let rows = drivers::measure(&room.shared.hv, &room.shared.over)?;
     room.keep_text(format!("{rows:#?}"));
     let dearer: Vec<_> = rows.iter().filter(|row| row.ours > row.linux).collect();
@@ -204,17 +329,17 @@ pub fn drivers(room: &mut Room<'_>) -> Result<()> {
 }
 
 /// All cases.
-pub fn conform_linux(room: &mut Room<'_>) -> Result<()> {
+fn conform_linux(room: &mut Room<'_>) -> Result<()> {
     conforms(room, Frontend::Ours, Backend::Linux)
 }
 
 /// All cases.
-pub fn conform_iodom(room: &mut Room<'_>) -> Result<()> {
+fn conform_iodom(room: &mut Room<'_>) -> Result<()> {
     conforms(room, Frontend::Ours, Backend::Iodom)
 }
 
 /// All cases of a Linux guest's frontends, its reboot among them; one broken on purpose is found.
-pub fn conform_linux_guest(room: &mut Room<'_>) -> Result<()> {
+fn conform_linux_guest(room: &mut Room<'_>) -> Result<()> {
     conforms(room, Frontend::Linux, Backend::Iodom)?;
     let pair = (Frontend::Linux, Backend::Iodom);
     let matrix = conformance(room, "xenbus/", pair, Some("xenbus/remove"))?;
@@ -227,7 +352,7 @@ pub fn conform_linux_guest(room: &mut Room<'_>) -> Result<()> {
 }
 
 /// A case that is broken on purpose must be found, and no other.
-pub fn conform_broken(room: &mut Room<'_>) -> Result<()> {
+fn conform_broken(room: &mut Room<'_>) -> Result<()> {
     const CASE: &str = "xenbus/write-read";
     const OURS: (Frontend, Backend) = (Frontend::Ours, Backend::Iodom);
     let sound = conformance(room, "xenbus/", OURS, None)?;
@@ -247,7 +372,7 @@ pub fn conform_broken(room: &mut Room<'_>) -> Result<()> {
 }
 
 /// Several guests, with disks and with vcpus beyond the first, at the same time.
-pub fn many_iodom(room: &mut Room<'_>) -> Result<()> {
+fn many_iodom(room: &mut Room<'_>) -> Result<()> {
     const MEMBERS: [(&str, &str, u64); 4] = [
         ("one", "hello", 4),
         ("two", "blk", 2),
@@ -303,7 +428,7 @@ pub fn many_iodom(room: &mut Room<'_>) -> Result<()> {
 const ON_STOCK: [&str; 4] = ["hello", "blk", "net", "bench"];
 
 /// Debian's `xl` on stock Xen.
-pub fn xl_peer(room: &mut Room<'_>) -> Result<()> {
+fn xl_peer(room: &mut Room<'_>) -> Result<()> {
     let mut files = Vec::new();
     for name in ON_STOCK {
         let needs = needs::find(name)?;
@@ -339,7 +464,7 @@ pub fn xl_peer(room: &mut Room<'_>) -> Result<()> {
 }
 
 /// Many guests, one after the other.
-pub fn density(room: &mut Room<'_>) -> Result<()> {
+fn density(room: &mut Room<'_>) -> Result<()> {
     let limit = room.limit();
     let (table, complaints) = density::check(&room.shared.hv, MANY, limit, &room.shared.over)?;
     room.keep_text(table);
@@ -348,7 +473,7 @@ pub fn density(room: &mut Room<'_>) -> Result<()> {
 }
 
 /// No path between guest and hypervisor is dearer than stock Xen's.
-pub fn costs(room: &mut Room<'_>) -> Result<()> {
+fn costs(room: &mut Room<'_>) -> Result<()> {
     let rows = guest_paths::compare(&xen::find()?, &room.shared.hv, &room.shared.over, true)?;
     let table: BTreeMap<&str, (u64, u64)> = rows
         .iter()

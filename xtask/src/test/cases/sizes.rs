@@ -3,11 +3,30 @@
 use anyhow::{Result, ensure};
 
 use super::super::room::Room;
+use super::case::{Case, case};
+
+/// The tests.
+pub const CASES: &[Case] = &[
+    case("smp1", 1, 15, "one CPU: Dom0 sees Xen and is the control domain", smp),
+    case("smp2", 2, 20, "two CPUs, two vcpus", smp),
+    case("smp4", 4, 40, "four CPUs, four vcpus", smp),
+    case("mem512", 1, 30, "a machine of 512 MiB, all of it Dom0's", mem512),
+    case("mem6g", 1, 30, "a machine of 6 GiB, most of it Dom0's", mem6g),
+    case("max-vcpus", 2, 20, "dom0_max_vcpus limits Dom0's vcpus", max_vcpus),
+    case(
+        "exec-status",
+        1,
+        15,
+        "run --exec ends with the command's status",
+        status,
+    ),
+    case("bzimage", 1, 40, "the hypervisor decompresses a bzImage", bzimage),
+];
 
 const IDENTITY: &str = "cat /sys/hypervisor/type; nproc; cat /proc/xen/capabilities";
 
 /// Dom0 on as many CPUs as the machine has.
-pub fn smp(room: &mut Room<'_>) -> Result<()> {
+fn smp(room: &mut Room<'_>) -> Result<()> {
     let cpus = room.args.smp;
     let output = room.must(IDENTITY)?;
     ensure!(output == format!("xen\n{cpus}\ncontrol_d\n"), "Dom0 says {output:?}");
@@ -25,7 +44,7 @@ fn usable_memory(room: &mut Room<'_>) -> Result<u64> {
 }
 
 /// The smallest machine.
-pub fn mem512(room: &mut Room<'_>) -> Result<()> {
+fn mem512(room: &mut Room<'_>) -> Result<()> {
     room.args.mem = 512;
     let total = usable_memory(room)?;
     ensure!(total > 270, "Dom0 has {total} MiB of 512");
@@ -33,7 +52,7 @@ pub fn mem512(room: &mut Room<'_>) -> Result<()> {
 }
 
 /// A machine with memory above 4 GiB.
-pub fn mem6g(room: &mut Room<'_>) -> Result<()> {
+fn mem6g(room: &mut Room<'_>) -> Result<()> {
     room.args.mem = 6144;
     room.args.hv_append = "dom0_mem=5G".to_owned();
     let output = room.must("awk '/^MemTotal/ {print int($2/1024)}' /proc/meminfo")?;
@@ -43,7 +62,7 @@ pub fn mem6g(room: &mut Room<'_>) -> Result<()> {
 }
 
 /// Fewer vcpus than CPUs.
-pub fn max_vcpus(room: &mut Room<'_>) -> Result<()> {
+fn max_vcpus(room: &mut Room<'_>) -> Result<()> {
     room.args.hv_append = "dom0_max_vcpus=1".to_owned();
     let output = room.must("nproc")?;
     ensure!(output == "1\n", "Dom0 has {output:?} vcpus");
@@ -51,7 +70,7 @@ pub fn max_vcpus(room: &mut Room<'_>) -> Result<()> {
 }
 
 /// A failing command.
-pub fn status(room: &mut Room<'_>) -> Result<()> {
+fn status(room: &mut Room<'_>) -> Result<()> {
     let (output, status, _) = room.exec("echo some; exit 7")?;
     ensure!(
         (output.as_str(), status) == ("some\n", 7),
@@ -61,7 +80,7 @@ pub fn status(room: &mut Room<'_>) -> Result<()> {
 }
 
 /// The kernel as Debian ships it.
-pub fn bzimage(room: &mut Room<'_>) -> Result<()> {
+fn bzimage(room: &mut Room<'_>) -> Result<()> {
     room.args.bzimage = true;
     smp(room)
 }
