@@ -1,5 +1,7 @@
 # Save and restore, of a Linux guest with a disk.
 . /run/parity-lib.sh saving
+# A guest that comes is called otherwise until it is whole, and its console's log stays with that name.
+console_of() { cat $logs/guest-$1.log $logs/guest-$1--incoming.log 2> /dev/null | sed 's/\r$//'; }
 linux g1 'disk = [ "phy:/dev/ram0,xvda,w" ]' 'vif = [ "bridge=xenbr0,mac=00:16:3e:00:00:01" ]'
 small s1
 cd $here/cfg

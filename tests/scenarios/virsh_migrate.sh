@@ -1,18 +1,12 @@
 # virsh_migrate.sh ROLE: a running Linux guest moves from host `here` to host `there`, and back, by Debian's libvirt.
+role=$1
 . /paravane/lib.sh
 . /paravane/debian.sh
 . /paravane/libvirt.sh
-role=$1
-here=10.0.0.1
-there=10.0.0.3
-patience=1200
-[ "$role" = here ] && own=$here other=$there || own=$there other=$here
+. /paravane/pair.sh
 
 check store machine_up debian
-ip link set eth0 mtu 9000 up
-ip link set eth0 master xenbr0
-ip link set xenbr0 mtu 9000
-ip addr flush dev xenbr0 && ip addr add $own/24 dev xenbr0
+join_network
 check consoled console_daemon debian
 # Who connects is believed: the wire has two ends.
 mkdir -p /etc/libvirt

@@ -166,6 +166,8 @@ const ATTACHMENTS: Script = script!("attachments.sh");
 pub const DEBIAN: Script = script!("debian.sh");
 /// What scenarios by libvirt share.
 pub const LIBVIRT: Script = script!("libvirt.sh");
+/// What scenarios of two machines share.
+pub const PAIR: Script = script!("pair.sh");
 /// For two machines.
 pub const VIRSH_MIGRATE: Script = script!("virsh_migrate.sh");
 const SIDES: Script = script!("sides.sh");

@@ -12,7 +12,7 @@ use crate::guest_program;
 pub const CASES: &[Case] = &[
     case(
         "migration",
-        1,
+        2,
         240,
         "a guest under load moves to another host and back; its connection holds; a broken move leaves it where it is",
         short,
@@ -54,7 +54,7 @@ fn moves(room: &mut Room<'_>, count: u32) -> Result<()> {
     room.args.tools = true;
     room.args.mem = MEMORY;
     room.add_file("dom0-load", &guest_program::dom0_load()?)?;
-    for script in [guests::LIB, guests::MIGRATE] {
+    for script in [guests::LIB, guests::PAIR, guests::MIGRATE] {
         room.files.push(script.into());
     }
     let command = |role: &str| format!("echo SCENARIO {role}; sh /paravane/migrate.sh {role} {count}; true");
@@ -88,7 +88,7 @@ fn virsh(room: &mut Room<'_>) -> Result<()> {
 fn on_debian(room: &mut Room<'_>, scripts: &[guests::Script], name: &str, count: u32) -> Result<()> {
     room.args.mem = MEMORY;
     room.args.qemu_args.extend(guests::STEADY.map(Into::into));
-    for script in [guests::LIB, guests::DEBIAN].iter().chain(scripts) {
+    for script in [guests::LIB, guests::DEBIAN, guests::PAIR].iter().chain(scripts) {
         room.files.push((*script).into());
     }
     let command = |role: &str| format!("echo SCENARIO {role}; bash /paravane/{name} {role} {count}; true");
