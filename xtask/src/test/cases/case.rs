@@ -10,7 +10,7 @@ pub struct Case {
     pub name: &'static str,
     /// What it shows.
     pub about: &'static str,
-    /// CPUs of its machine.
+    /// CPUs of its machine, or machines that run at once.
     pub cpus: u32,
     /// Seconds that it takes on two quiet cores; ten times that is a hang.
     pub normal: u64,

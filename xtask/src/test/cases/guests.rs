@@ -95,13 +95,13 @@ pub const CASES: &[Case] = &[
         shares,
     ),
     long(case("guests-nat", 1, 60, "guests that are routed, and behind NAT", nat)),
-    long(case(
+    case(
         "sides",
         1,
-        120,
+        200,
         "xl and xlr manage each other's guests over our xenstored, under either console daemon",
         sides,
-    )),
+    ),
     long(case(
         "sides-ours",
         1,
@@ -123,7 +123,7 @@ pub const CASES: &[Case] = &[
         "the same over our xenstored with stock Xen below",
         sides_peer,
     )),
-    long(case("virsh", 1, 120, "a guest's life by Debian's libvirt", virsh)),
+    case("virsh", 1, 200, "a guest's life by Debian's libvirt", virsh),
     long(case(
         "virsh-long",
         1,

@@ -8,13 +8,13 @@ use crate::parity::{self, ParityArgs};
 
 /// The tests.
 pub const CASES: &[Case] = &[
-    long(case(
+    case(
         "parity",
         2,
         240,
         "Debian's own tools print the same on both hypervisors: errors, events and xenstore, information",
         short,
-    )),
+    ),
     long(case("parity-long", 2, 2400, "the same, all areas", whole)),
 ];
 
