@@ -164,7 +164,7 @@ process_of() {
 never=/tmp/never
 [ -p $never ] || mkfifo $never
 # received PORT FILE: one connection's data.
-received() { nc -l -p "$1" <> $never > "$2"; }
+received() { /bin/busybox nc -l -p "$1" <> $never > "$2"; }
 # from_guest COMMAND: what a command of the guest `demo` sends over the network, as a checksum.
 from_guest() {
     received 5001 /tmp/received &
