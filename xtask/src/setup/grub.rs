@@ -9,6 +9,7 @@ use crate::workspace;
 
 /// The image, which reads the guest's disk and starts what `/boot/grub/grub.cfg` there says.
 pub fn find() -> Result<PathBuf> {
+    let _one = super::one_maker();
     let root = workspace::cache("grub")?.join("root");
     let image = root.join("usr/lib/grub-xen/grub-x86_64-xen.bin");
     if !image.is_file() {

@@ -7,6 +7,7 @@ pub mod rootdisk;
 pub mod xen;
 
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Result, bail};
 use clap::Args;
@@ -32,6 +33,13 @@ pub struct Overrides {
     /// Folder with Dom0's tools, linked statically, in the place of building them
     #[arg(long = "tools", value_name = "DIR", global = true)]
     pub tools_from: Option<PathBuf>,
+}
+
+/// Held while something is looked for and made where it is missing: tests that run at once need the same things.
+fn one_maker() -> MutexGuard<'static, ()> {
+    static MAKING: Mutex<()> = Mutex::new(());
+    // Who panicked left no more than a file that is made again.
+    MAKING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A given file must be there.

@@ -25,6 +25,7 @@ fn release() -> Result<String> {
 
 /// The disk, made once.
 pub fn find() -> Result<PathBuf> {
+    let _one = super::one_maker();
     let dir = workspace::cache("bench")?;
     let disk = dir.join("root-debian.img");
     if disk.is_file() {

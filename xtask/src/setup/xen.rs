@@ -22,6 +22,7 @@ pub fn is_fetched(image: &Path) -> bool {
 
 /// Debian's Xen, decompressed, in the cache.
 pub fn find() -> Result<PathBuf> {
+    let _one = super::one_maker();
     let dir = workspace::cache("xen")?;
     let image = dir.join("xen.elf");
     if image.is_file() {
