@@ -22,6 +22,7 @@ const PAGE: &str = "docs/abi.md";
 const TESTS: &[(&str, &str)] = &[
     ("tests/kernels/src/bin/foreign/", "boot kernel-foreign"),
     ("tests/kernels/src/bin/grants/", "boot kernel-grants"),
+    ("tests/kernels/src/bin/rare/", "boot kernel-rare"),
     ("tests/kernels/src/bin/smap/", "boot kernel-smap"),
     ("tests/kernels/src/bin/churn.rs", "boot kernel-churn-2"),
     ("pv-frontends/guest-rt/src/", "boot kernel-churn-2"),

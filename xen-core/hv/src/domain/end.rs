@@ -38,6 +38,13 @@ pub fn shutdown(domain: &Domain, code: u32) {
     end(domain, code);
 }
 
+/// The domain says for which reason it will end. The first one that it names stands.
+pub fn name_end(domain: &Domain, code: u32) {
+    let _ = domain
+        .shutdown_code
+        .compare_exchange(NO_CODE, code, Ordering::SeqCst, Ordering::SeqCst);
+}
+
 /// Prints what stands on top of the guest's stack, as far as it can be read.
 fn show_guest_stack(sp: u64) {
     for row in 0..8 {

@@ -13,7 +13,7 @@ mod shared;
 mod vcpu;
 
 pub use config::{Config, DEFAULT_GRANT_FRAMES, DEFAULT_MAPTRACK_FRAMES};
-pub use end::{crash_current, resume, shutdown};
+pub use end::{crash_current, name_end, resume, shutdown};
 pub use guest_context::{hold_tables, vcpu_change, vcpu_describe, vcpu_initialise};
 pub use list::{find, find_alive, for_each, frames_gone, next_from, next_id, reap};
 pub use shared::{

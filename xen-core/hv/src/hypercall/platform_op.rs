@@ -26,14 +26,14 @@ pub fn platform_op(cur: &'static Vcpu, args: &[u64; 6]) -> Outcome {
     match op.cmd {
         XENPF_settime32 => {
             let t: xenpf_settime32 = op.payload();
-            set_time(t.secs as u64, t.nsecs, t.system_time)?;
+            set_time(t.secs as u64, t.nsecs, t.system_time);
         }
         XENPF_settime64 => {
             let t: xenpf_settime64 = op.payload();
             if t.mbz != 0 {
                 return Err(Errno::EINVAL.into());
             }
-            set_time(t.secs, t.nsecs, t.system_time)?;
+            set_time(t.secs, t.nsecs, t.system_time);
         }
         XENPF_firmware_info => {
             let mut info: xenpf_firmware_info = op.payload();
@@ -64,12 +64,11 @@ fn unknown(cmd: u32) -> Stop {
 }
 
 /// It was `secs` and `nsecs` after 1970 when the system time was `system_time`.
-fn set_time(secs: u64, nsecs: u32, system_time: u64) -> Result<(), Errno> {
-    if nsecs >= 1_000_000_000 {
-        return Err(Errno::EINVAL);
-    }
-    time::set_wallclock(secs, nsecs, system_time);
-    Ok(())
+fn set_time(secs: u64, nsecs: u32, system_time: u64) {
+    const SECOND: u32 = 1_000_000_000;
+    // More than a second of them is taken, as Xen does.
+    let secs = secs.saturating_add(u64::from(nsecs / SECOND));
+    time::set_wallclock(secs, nsecs % SECOND, system_time);
 }
 
 /// What BIOS said at boot. The hypervisor does not ask it for disks and displays: there is none to tell of.

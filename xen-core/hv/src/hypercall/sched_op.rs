@@ -28,7 +28,7 @@ pub fn sched_op(cur: &'static Vcpu, args: &[u64; 6]) -> Outcome {
             if cur.domain().shutting_down.load(Relaxed) {
                 return Err(Errno::EBUSY.into());
             }
-            cur.domain().shutdown_code.store(ask.reason & 0xff, Relaxed);
+            domain::name_end(cur.domain(), ask.reason & 0xff);
         }
         SCHEDOP_remote_shutdown => remote_shutdown(cur, &GuestPtr::<sched_remote_shutdown>::new(arg).read()?)?,
         SCHEDOP_watchdog => return Ok(watchdog(cur, &GuestPtr::<sched_watchdog>::new(arg).read()?)?),

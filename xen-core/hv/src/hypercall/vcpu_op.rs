@@ -74,6 +74,8 @@ fn shared(cur: &'static Vcpu, v: &'static Vcpu, command: u32, arg: u64) -> Outco
             let ask = GuestPtr::<vcpu_register_vcpu_info>::new(arg).read()?;
             event::register_vcpu_info(v, ask.mfn, ask.offset)?;
         }
+        // It has no argument.
+        VCPUOP_send_nmi if arg != 0 => return Err(Errno::EINVAL.into()),
         VCPUOP_send_nmi => sched::send_nmi(v),
         VCPUOP_get_physid => GuestPtr::new(arg).write(&physical_id(v)?)?,
         _ => return Err(Errno::ENOSYS.into()),

@@ -90,10 +90,10 @@ pub fn pin(v: &'static Vcpu, cpu: usize) -> Result<(), Errno> {
 /// Gives a pinned vcpu the affinity back that it had before.
 ///
 /// # Errors
-/// `EINVAL` where none of those CPUs is online.
+/// `EINVAL` for one that is not pinned, or where none of those CPUs is online.
 pub fn unpin(v: &'static Vcpu) -> Result<(), Errno> {
     match v.sched.unpinned.swap(0, SeqCst) {
-        0 => Ok(()),
+        0 => Err(Errno::EINVAL),
         before => set_affinity(v, before),
     }
 }

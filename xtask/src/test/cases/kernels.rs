@@ -46,6 +46,13 @@ pub const CASES: &[Case] = &[
         foreign,
     ),
     case(
+        "kernel-rare",
+        1,
+        10,
+        "operations that Linux and the tools seldom or never use: each rightly, its effect looked at, and wrongly",
+        rare,
+    ),
+    case(
         "kernel-churn-2",
         2,
         20,
@@ -101,7 +108,11 @@ fn counts(text: &str) -> Option<(u32, u32)> {
 /// Boots a kernel that checks and counts, and wants none failed.
 fn checked(room: &mut Room<'_>, kernel: &str, words: &str) -> Result<()> {
     let machine = machine(room, kernel, words)?;
-    let guest = Guest::start(&machine)?;
+    counted(room, &machine)
+}
+
+fn counted(room: &mut Room<'_>, machine: &Machine) -> Result<()> {
+    let guest = Guest::start(machine)?;
     let seen = guest.wait_for(room.limit(), counts);
     room.keep(&guest);
     match seen {
@@ -134,6 +145,13 @@ fn grants(room: &mut Room<'_>) -> Result<()> {
 /// Other domains' memory. Strictly: of stock Xen less is asked.
 fn foreign(room: &mut Room<'_>) -> Result<()> {
     checked(room, "foreign", "strict")
+}
+
+/// What is seldom used. It wants a function with MSI-X.
+fn rare(room: &mut Room<'_>) -> Result<()> {
+    let mut machine = machine(room, "rare", "")?;
+    machine.extra(&["-device", "virtio-rng-pci"]);
+    counted(room, &machine)
 }
 
 /// All vcpus at once. Four of them take turns on two cores, so they do less.

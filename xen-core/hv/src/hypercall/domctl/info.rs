@@ -35,7 +35,9 @@ pub(in crate::hypercall) fn describe(domain: &Domain) -> xen_domctl_getdomaininf
         (life.stage() >= Stage::Dead, XEN_DOMINF_dying),
         (life.is_paused(), XEN_DOMINF_paused),
         (domain.flags & XEN_DOMCTL_CDF_xs_domain != 0, XEN_DOMINF_xs_domain),
-        (life.is_shut_down(), shutdown_flags(domain)),
+        (life.is_shut_down(), XEN_DOMINF_shutdown),
+        // Set before the end, too, where the guest has named it, and all ones where nobody has.
+        (true, shutdown_code(domain)),
     ] {
         info.flags |= if holds { flag } else { 0 };
     }
@@ -48,9 +50,9 @@ pub(in crate::hypercall) fn describe(domain: &Domain) -> xen_domctl_getdomaininf
     info
 }
 
-fn shutdown_flags(domain: &Domain) -> u32 {
+fn shutdown_code(domain: &Domain) -> u32 {
     let code = domain.shutdown_code.load(Relaxed) & XEN_DOMINF_shutdownmask;
-    XEN_DOMINF_shutdown | code << XEN_DOMINF_shutdownshift
+    code << XEN_DOMINF_shutdownshift
 }
 
 /// Nanoseconds that a vcpu has run.

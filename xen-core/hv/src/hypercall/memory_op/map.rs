@@ -125,6 +125,9 @@ pub(super) fn reserved_device_memory_map(at: u64) -> Outcome {
 /// `EOPNOTSUPP` for a domain that may be asked about; `EPERM`, `ESRCH`, `EFAULT`.
 pub(super) fn get_vnumainfo(cur: &Vcpu, at: u64) -> Outcome {
     let request = GuestPtr::<abi::xen_vnuma_topology_info>::new(at).read()?;
+    if request.pad != 0 {
+        return Err(Errno::EINVAL.into());
+    }
     named_domain(cur, request.domid)?;
     Err(Errno::EOPNOTSUPP.into())
 }

@@ -37,7 +37,12 @@ pub fn sysctl(cur: &'static Vcpu, args: &[u64; 6]) -> Outcome {
         XEN_SYSCTL_get_pmstat => serve(r, power::idle_states),
         XEN_SYSCTL_pm_op => serve(r, power::operate),
         XEN_SYSCTL_availheap => serve(r, |op: &mut xen_sysctl_availheap| {
-            op.avail_bytes = mm::alloc::free_frames() * PAGE_SIZE;
+            // There is node 0, and none by number for all of them.
+            op.avail_bytes = if op.node > 0 {
+                0
+            } else {
+                mm::alloc::free_frames() * PAGE_SIZE
+            };
             Ok(())
         }),
         XEN_SYSCTL_sched_id => serve(r, sched::id),

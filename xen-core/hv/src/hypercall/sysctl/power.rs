@@ -73,7 +73,7 @@ pub(super) fn idle_states(op: &mut IdleStates) -> Result<(), Errno> {
 /// Settings (`pm_op`).
 ///
 /// # Errors
-/// `EINVAL`; `ENODEV` for frequencies; `EACCES` for the turbo mode, as where no driver governs it; `EOPNOTSUPP` for a
+/// `EINVAL`; `ENOSYS` for one that is not known; `ENODEV` for frequencies; `EACCES` for the turbo mode, as where no driver governs it; `EOPNOTSUPP` for a
 /// limit that would forbid halting.
 pub(super) fn operate(op: &mut PowerOp) -> Result<(), Errno> {
     if op.cpu as usize >= smp::cpu_count() && op.cmd != XEN_SYSCTL_pm_op_get_max_cstate {
@@ -95,7 +95,8 @@ pub(super) fn operate(op: &mut PowerOp) -> Result<(), Errno> {
         XEN_SYSCTL_pm_op_set_max_cstate if op.cpu < 2 => {}
         XEN_SYSCTL_pm_op_enable_turbo | XEN_SYSCTL_pm_op_disable_turbo => return Err(Errno::EACCES),
         cmd if cmd & PM_PARA_CATEGORY_MASK == CPUFREQ_PARA => return Err(Errno::ENODEV),
-        _ => return Err(Errno::EINVAL),
+        XEN_SYSCTL_pm_op_set_max_cstate => return Err(Errno::EINVAL),
+        _ => return Err(Errno::ENOSYS),
     }
     Ok(())
 }
