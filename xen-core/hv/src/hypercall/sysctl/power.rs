@@ -73,8 +73,8 @@ pub(super) fn idle_states(op: &mut IdleStates) -> Result<(), Errno> {
 /// Settings (`pm_op`).
 ///
 /// # Errors
-/// `EINVAL`; `ENOSYS` for one that is not known; `ENODEV` for frequencies; `EACCES` for the turbo mode, as where no driver governs it; `EOPNOTSUPP` for a
-/// limit that would forbid halting.
+/// `EINVAL`; `ENOSYS` for one that is not known; `ENODEV` for frequencies; `EACCES` for the turbo mode, as where no driver
+/// governs it; `EOPNOTSUPP` for a limit that would forbid halting.
 pub(super) fn operate(op: &mut PowerOp) -> Result<(), Errno> {
     if op.cpu as usize >= smp::cpu_count() && op.cmd != XEN_SYSCTL_pm_op_get_max_cstate {
         return Err(Errno::EINVAL);
