@@ -8,7 +8,7 @@ use crate::time::timers::{self, Kind};
 use crate::time::{self, pvclock};
 use crate::trace;
 use core::sync::atomic::Ordering::{Relaxed, SeqCst};
-use xen_logic::sched::{Preempt, SLICE};
+use xen_logic::sched::{LONE_SLICE, Preempt, SLICE};
 use xen_logic::time::State;
 
 /// What becomes of the vcpu that has had the CPU.
@@ -133,12 +133,12 @@ fn charge(v: &Vcpu, inner: &mut Inner, now: u64) {
     }
 }
 
-/// How long the vcpu may go on, `u64::MAX` without a cap; 0 where it must wait, for which a timer is then set.
+/// How long the vcpu may go on at most; 0 where it must wait, for which a timer is then set.
 #[inline]
 fn allowance(v: &'static Vcpu, now: u64) -> u64 {
     let share = &v.domain().sched;
     if !share.capped.load(Relaxed) {
-        return u64::MAX;
+        return LONE_SLICE;
     }
     let allowed = share.budget.lock().allowance(now);
     match allowed {
@@ -204,7 +204,7 @@ fn choose(cpu: usize, queue: &mut Queue, now: u64) -> (&'static Vcpu, u64) {
             let idle = now.saturating_sub(mine.idle_since.load(Relaxed));
             mine.idle_time.fetch_add(idle, Relaxed);
         }
-        let turn = if queue.is_empty() { u64::MAX } else { SLICE };
+        let turn = if queue.is_empty() { LONE_SLICE } else { SLICE };
         return (next, now.saturating_add(turn.min(allowance)));
     }
 }

@@ -20,8 +20,11 @@ pub use entity::Entity;
 pub use placement::choose_cpu;
 pub use queue::{Preempt, RunQueue, worth_moving};
 
-/// Longest turn, in nanoseconds, while another vcpu waits. A lone vcpu has no turns.
+/// Longest turn, in nanoseconds, while another vcpu waits.
 pub const SLICE: u64 = 5_000_000;
+/// Longest turn of a vcpu that is alone, in nanoseconds. It only goes on then; but timers stay on the CPU that armed
+/// them, so that without this a busy CPU might take no interrupt at all. Credit2's longest turn, too.
+pub const LONE_SLICE: u64 = 10_000_000;
 /// Shortest turn before a vcpu that wakes may take the CPU.
 pub const MIN_TURN: u64 = 500_000;
 /// How far before the queue's clock a vcpu that wakes is placed, in virtual nanoseconds.

@@ -4,6 +4,7 @@ use anyhow::{Result, ensure};
 
 use super::super::room::Room;
 use super::case::{Case, case, long};
+use super::guests;
 use crate::guest_program;
 use crate::machine::Machine;
 use crate::machine::guest::{Guest, Seen};
@@ -73,6 +74,13 @@ pub const CASES: &[Case] = &[
         "the same, ten times as long",
         churn_long,
     )),
+    case(
+        "kernel-turns",
+        2,
+        10,
+        "counted instructions: a CPU that is never idle and has no timer leaves the other its share",
+        turns,
+    ),
     case(
         "kernel-wild",
         1,
@@ -163,6 +171,12 @@ fn churn(room: &mut Room<'_>) -> Result<()> {
 /// For long.
 fn churn_long(room: &mut Room<'_>) -> Result<()> {
     checked(room, "churn", "400")
+}
+
+/// By counted instructions, all CPUs in one thread.
+fn turns(room: &mut Room<'_>) -> Result<()> {
+    room.args.qemu_args.extend(guests::STEADY.map(Into::into));
+    checked(room, "turns", "")
 }
 
 /// Ends of a kernel that it cannot handle, and what the hypervisor must say then.
