@@ -157,13 +157,16 @@ fn hold_read_only(info: &'static FrameInfo, entry: Pte, scope: &Scope) -> Result
     Err(Fail::Errno(Errno::EINVAL))
 }
 
-/// Device frames: permitted or not, perhaps only for reading; nothing is counted.
+/// Device frames: permitted or not, perhaps only for reading; nothing is counted. Who maps them in another domain's name
+/// and that domain must both be permitted.
 #[cold]
 fn hold_device(entry: Pte, scope: &Scope) -> Result<Pte, Fail> {
     let mfn = Mfn(entry.mfn());
-    if !irq::iomem_permitted(scope.table, mfn) {
-        diagnose::device_refused(mfn, scope.table);
-        return Err(Fail::Errno(Errno::EPERM));
+    for domain in [scope.frames, scope.table] {
+        if !irq::iomem_permitted(domain, mfn) {
+            diagnose::device_refused(mfn, domain);
+            return Err(Fail::Errno(Errno::EPERM));
+        }
     }
     Ok(if irq::mmio_read_only(mfn) {
         entry.read_only()
