@@ -10,7 +10,8 @@ const PORT: u64 = 0x64;
 const BRIDGE: (u8, u8) = (0, 0x1f << 3);
 const NONE: (u8, u8) = (0, 0x1d << 3 | 5);
 
-extern "C" fn read_byte(port: u64) -> u64 {
+/// A byte from a port; may trap, so it is called by `catch`.
+pub extern "C" fn read_byte(port: u64) -> u64 {
     let value: u8;
     // SAFETY: reads a port whose reading has no effect; may trap, `catch` resumes.
     unsafe { core::arch::asm!("in al, dx", out("al") value, in("dx") port as u16, options(nomem, nostack)) };

@@ -1,6 +1,7 @@
 //! Rights to ports and interrupt lines, seen where they are taken from this domain itself: who has none can not give
 //! any, so that they are gone for good.
 use crate::control::{NOBODY, create_domain, destroy_domain, domctl, is};
+use crate::devices::read_byte;
 use guest_rt::pages::{self, PTE_DATA, take_page};
 use guest_rt::{check, hypercall, trap};
 use xen_abi::*;
@@ -9,13 +10,6 @@ use xen_abi::*;
 const PORT: u32 = 0x64;
 /// A line of no device here.
 const LINE: u32 = 5;
-
-extern "C" fn read_byte(port: u64) -> u64 {
-    let value: u8;
-    // SAFETY: reads a port whose reading has no effect; may trap, `catch` resumes.
-    unsafe { core::arch::asm!("in al, dx", out("al") value, in("dx") port as u16, options(nomem, nostack)) };
-    value.into()
-}
 
 fn permit_ports(domain: u16, first_port: u32, nr_ports: u32, allow: bool) -> i64 {
     let ask = xen_domctl_ioport_permission {
